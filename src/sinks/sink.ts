@@ -1,0 +1,53 @@
+// Port: a table that folds one topic. Consumed by the fold loop; implemented by parquet/.
+
+import type { FeedBatch } from '../topic/feed.ts';
+import type { SchemaRecord, SnapshotRecord } from '../topic/state.ts';
+
+/** What stands beside the records: how to read them, and which snapshots are complete. */
+export type FoldContext = {
+  /** Avro schema text by id. */
+  schema(id: number): Promise<string>;
+  /** All schema records of the topic, by rising `n`, as of now. */
+  schemas: readonly SchemaRecord[];
+  /** The topic's newest snapshot record, if any. */
+  snapshot: SnapshotRecord | null;
+};
+
+export type CommitReport = {
+  snapshotId: bigint | null;
+  events: number;
+  opened: number;
+  closed: number;
+  duplicates: number;
+  late: number;
+  dead: number;
+};
+
+export type DeadRecord = {
+  partition: number;
+  offset: bigint;
+  key: Uint8Array | null;
+  value: Uint8Array | null;
+  reason: string;
+};
+
+export type TableSink = {
+  /** Next offset to read, by partition, as of the last commit; empty for a table that is not there yet. */
+  offsets(): ReadonlyMap<number, bigint>;
+  /** The topic's id that `offsets` belong to; null before the first commit. */
+  topicId(): string | null;
+  /**
+   * Folds these batches and commits rows and offsets in one compare-and-set. All or nothing; records below
+   * `offsets()` are skipped. With no batches it commits what has become due (a finished snapshot's sweep).
+   */
+  commit(batches: readonly FeedBatch[], context: FoldContext, topicId: string): Promise<CommitReport>;
+  /** Small steps that keep the table readable: merge, rewrite, expire, sweep orphans. True: more is due. */
+  maintain(): Promise<boolean>;
+  close(): Promise<void>;
+};
+
+export type Sink = {
+  open(topic: string, table: { namespace: string; name: string }): Promise<TableSink>;
+  /** Records that can not be folded are handed over here, durably, before the commit that skips them. */
+  close(): Promise<void>;
+};

@@ -1,0 +1,23 @@
+// Port: the durable end of the wire. Consumed by capture and snapshot; implemented by embedded/ and kafka/.
+
+/** One finished Kafka RecordBatch v2 (base offset 0; the publisher sets the real one) for one partition. */
+export type Slice = { topic: string; partition: number; batch: Uint8Array; records: number };
+
+/** State records ride in the same atomic write; `value` is JSON text without its checksum, null deletes the key. */
+export type StateRecord = { key: string; value: string | null };
+
+export type AtomicWrite = { slices: readonly Slice[]; state: readonly StateRecord[] };
+
+export type TopicSettings = { partitions: number };
+
+export type Publisher = {
+  /** State as of the last durable write: key -> JSON text. Damage was detected on opening and threw. */
+  state(): ReadonlyMap<string, string>;
+  /** Creates the topic or refuses settings that break a guarantee. Returns its partition count. */
+  ensureTopic(name: string, settings: TopicSettings): Promise<number>;
+  /** Id of this Avro schema text under this subject; the same text gives the same id for ever. */
+  registerSchema(subject: string, schema: string): Promise<number>;
+  /** All or nothing, in the order of the calls; resolves when durable. May be called again before it resolves. */
+  write(write: AtomicWrite): Promise<void>;
+  close(): Promise<void>;
+};

@@ -1,0 +1,75 @@
+// Owns the state records' keys and shapes: JSON with a layout version. Checksums are the publisher's; where they are
+// kept is the publisher's too. Knows no database: positions and identities are text.
+import type { ResumePoint } from '../change/event.ts';
+import type { Order } from '../change/order.ts';
+import type { Column, TableName } from '../change/schema.ts';
+import { VarveError } from '../errors.ts';
+
+export const STATE_LAYOUT = 1;
+
+/** In every atomic write. `part`: a transaction too large for one write; its events up to `ordinal` are out. */
+export type Checkpoint = {
+  resume: ResumePoint;
+  part: { order: Order; ordinal: number } | null;
+  /** Hash of the table selection; ordinals of a part mean nothing under another selection. */
+  selection: string;
+  /** Source commit time of the newest transaction, microseconds as text. */
+  commitTs: string;
+};
+
+export type IdentityRecord = { pipeline: string; kind: string; source: Record<string, string> };
+export type EpochRecord = { epoch: number };
+/** Durable before anything is created in the source. */
+export type IntentRecord = { epoch: number; tables: TableName[] };
+
+/** `ends` (partition -> offset, as text) stands from the completion marker on: all rows lie below. */
+export type SnapshotRecord = {
+  table: TableName;
+  epoch: number;
+  /** Order of the snapshot's instant (ordinal 0): its rows follow it, events of the table below it are dropped. */
+  order: Order;
+  ts: string;
+  rows: number;
+  done: boolean;
+  ends: Record<string, string>;
+  /** True when earlier epochs may hold keys that this snapshot no longer has, so that the sink must sweep. */
+  sweep: boolean;
+};
+
+/** `n` rises by one a table; the newest record whose `first` <= an event's order and whose `valueId` fits is its. */
+export type SchemaRecord = {
+  table: TableName;
+  n: number;
+  first: Order;
+  columns: Column[];
+  /** Avro field names, one a column. */
+  fields: string[];
+  key: number[];
+  keyId: number | null;
+  valueId: number;
+};
+
+export const STATE_KEYS = {
+  checkpoint: 'checkpoint',
+  identity: 'identity',
+  epoch: 'epoch',
+  intent: 'intent',
+  snapshot: (topic: string) => `snapshot/${topic}`,
+  schema: (topic: string, n: number) => `schema/${topic}/${n}`,
+  schemasOf: (topic: string) => `schema/${topic}/`,
+} as const;
+
+export const printState = (record: object): string => JSON.stringify({ v: STATE_LAYOUT, ...record });
+
+/** The record's body, null when there is none. Throws `state_newer` for a layout from the future. */
+export const readState = <Body>(state: ReadonlyMap<string, string>, key: string): Body | null => {
+  const text = state.get(key);
+  if (text === undefined) return null;
+  const { v, ...body } = JSON.parse(text) as { v: number } & Body;
+  if (v === STATE_LAYOUT) return body as Body;
+  throw new VarveError(
+    'state_newer',
+    `The state record ${key} has layout ${v}; this Varve reads up to ${STATE_LAYOUT}. Run the newer Varve that wrote it.`,
+    { facts: { key, layout: v } },
+  );
+};
