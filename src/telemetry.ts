@@ -10,7 +10,7 @@ export type Telemetry = {
   render(): string;
 };
 
-export type LogOptions = { level: string; pretty: boolean; stream?: NodeJS.WritableStream };
+export type LogOptions = { level: string; stream?: NodeJS.WritableStream };
 
 const labelText = (labels: Readonly<Record<string, string>>): string => {
   const parts = Object.entries(labels).map(([name, value]) => `${name}=${JSON.stringify(value)}`);

@@ -17,6 +17,8 @@ export type ConnectType = {
     | 'struct';
   name?: string;
   version?: number;
+  /** Structs: what Debezium says of the type, such as `Variable scaled decimal`; part of the registered schema. */
+  doc?: string;
   /** In the order they are printed in the Avro schema. */
   parameters?: Readonly<Record<string, string>>;
   /** Arrays and maps: type of the items (map keys are strings); `optional` items may be null. */

@@ -46,7 +46,10 @@ export class ByteWriter {
     }
     // Beyond 31 bits, by division: bit operations would cut.
     let rest = value < 0 ? -value * 2 - 1 : value * 2;
-    if (rest > Number.MAX_SAFE_INTEGER) return this.bigLong(BigInt(value));
+    if (rest > Number.MAX_SAFE_INTEGER) {
+      this.bigLong(BigInt(value));
+      return;
+    }
     while (rest > 0x7f) {
       this.bytes[this.pos++] = (rest % 0x80) | 0x80;
       rest = Math.floor(rest / 0x80);

@@ -14,6 +14,8 @@ export type PreparedTable = LogTable & {
   readonly encode: readonly EncodeValue[];
   /** The source's own text of a value, for `varve.text` and for people. */
   text(column: number, bytes: Uint8Array, start: number, end: number): string;
+  /** The same table with this column optional: a NULL came from before a NOT NULL that the catalog already shows. */
+  relax(column: number): PreparedTable;
 };
 
 export type SnapshotMark =

@@ -22,7 +22,10 @@ export type EpochRecord = { epoch: number };
 /** Durable before anything is created in the source. */
 export type IntentRecord = { epoch: number; tables: TableName[] };
 
-/** `ends` (partition -> offset, as text) stands from the completion marker on: all rows lie below. */
+/**
+ * `done` is the completion marker; it becomes durable with or after the last row, so whoever sees it and then reads
+ * the topic's end has all rows below that end.
+ */
 export type SnapshotRecord = {
   table: TableName;
   epoch: number;
@@ -31,7 +34,6 @@ export type SnapshotRecord = {
   ts: string;
   rows: number;
   done: boolean;
-  ends: Record<string, string>;
   /** True when earlier epochs may hold keys that this snapshot no longer has, so that the sink must sweep. */
   sweep: boolean;
 };
@@ -49,6 +51,20 @@ export type SchemaRecord = {
   valueId: number;
 };
 
+/** Rows of the table changed without events: nothing goes on until a snapshot newer than `order` repairs it. */
+export type StaleRecord = { table: TableName; reason: string; order: Order };
+
+/** A hole in the history that the operator accepted. */
+export type GapRecord = { from: ResumePoint; to: ResumePoint; atMs: number };
+
+/** What a later `status` tells about a daemon that is gone. */
+export type StatusRecord = {
+  state: 'running' | 'stopped' | 'failed';
+  reason: string | null;
+  sentence: string | null;
+  atMs: number;
+};
+
 export const STATE_KEYS = {
   checkpoint: 'checkpoint',
   identity: 'identity',
@@ -56,6 +72,9 @@ export const STATE_KEYS = {
   intent: 'intent',
   snapshot: (topic: string) => `snapshot/${topic}`,
   schema: (topic: string, n: number) => `schema/${topic}/${n}`,
+  stale: (topic: string) => `stale/${topic}`,
+  gap: (n: number) => `gap/${n}`,
+  status: 'status',
   schemasOf: (topic: string) => `schema/${topic}/`,
 } as const;
 

@@ -1,0 +1,99 @@
+// Owns numeric and money: decimal text to Avro decimals (unscaled two's complement, big-endian, as short as it can be).
+// Knows no column. NaN and the infinities have no such form: zero stands in for them.
+import type { ByteWriter } from '../../src/topic/byte-writer.ts';
+import { DOT, type Fail, type MakeEncoder, MINUS, readText, ZERO } from './encode-scan.ts';
+
+/** Length-prefixed; `value` is a safe integer. */
+const writeUnscaled = (out: ByteWriter, value: number): void => {
+  let count = 1;
+  for (let limit = 0x80; value >= limit || value < -limit; limit *= 0x100) count++;
+  out.byte(count * 2);
+  out.ensure(count);
+  const low = value | 0;
+  const high = Math.floor(value / 0x1_0000_0000);
+  for (let at = count - 1; at >= 0; at--) {
+    out.bytes[out.pos++] = at >= 4 ? high >> ((at - 4) * 8) : low >> (at * 8);
+  }
+};
+
+const writeUnscaledBig = (out: ByteWriter, value: bigint): void => {
+  const magnitude = (value < 0n ? -value - 1n : value).toString(16);
+  const bits = (magnitude.length - 1) * 4 + (32 - Math.clz32(Number.parseInt(magnitude[0] as string, 16)));
+  const count = (bits >> 3) + 1;
+  const digits = BigInt.asUintN(count * 8, value)
+    .toString(16)
+    .padStart(count * 2, '0');
+  out.long(count);
+  out.ensure(count);
+  for (let at = 0; at < digits.length; at += 2) {
+    out.bytes[out.pos++] = Number.parseInt(digits.slice(at, at + 2), 16);
+  }
+};
+
+const SPECIALS = new Set(['NaN', 'Infinity', '-Infinity']);
+
+/** [sign and digits before the point, digits after it], or null for NaN and the infinities. */
+const splitDecimal = (text: string, fail: Fail): [string, string] | null => {
+  if (SPECIALS.has(text)) return null;
+  const [, whole, fraction = ''] = /^(-?\d+)(?:\.(\d+))?$/.exec(text) ?? fail();
+  return [whole as string, fraction];
+};
+
+/** Writes `whole.fraction` at exactly `scale` digits; false when digits other than 0 had to go. */
+const writeAtScale = (out: ByteWriter, parts: [string, string] | null, scale: number): boolean => {
+  if (parts === null) {
+    writeUnscaled(out, 0);
+    return false;
+  }
+  const [whole, fraction] = parts;
+  writeUnscaledBig(out, BigInt(whole + fraction.slice(0, scale).padEnd(scale, '0')));
+  return !/[1-9]/.test(fraction.slice(scale));
+};
+
+/**
+ * numeric with a declared scale >= 0. Up to 15 digits are done in doubles without a string; the server writes exactly
+ * `scale` digits after the point, and a default's literal may have fewer.
+ */
+export const encodeDecimal =
+  (scale: number): MakeEncoder =>
+  (fail) =>
+  (bytes, start, end, out) => {
+    const negative = bytes[start] === MINUS;
+    let at = negative ? start + 1 : start;
+    let point = end;
+    let value = 0;
+    let plain = at < end && end - at <= 16;
+    for (; plain && at < end; at++) {
+      const byte = bytes[at]!;
+      const digit = byte - ZERO;
+      if (digit >= 0 && digit <= 9) value = value * 10 + digit;
+      else if (byte === DOT && point === end) point = at;
+      else plain = false;
+    }
+    const fraction = point === end ? 0 : end - point - 1;
+    if (!plain || fraction !== scale || value > 999_999_999_999_999) {
+      return writeAtScale(out, splitDecimal(readText(bytes, start, end), fail), scale);
+    }
+    writeUnscaled(out, negative ? -value : value);
+    return true;
+  };
+
+/** numeric without declared scale: a struct of scale and unscaled value, without zeros at the fraction's end. */
+export const encodeVariableDecimal: MakeEncoder = (fail) => (bytes, start, end, out) => {
+  const parts = splitDecimal(readText(bytes, start, end), fail);
+  const [whole, fraction] = parts ?? ['0', ''];
+  let scale = fraction.length;
+  while (scale > 0 && fraction.charCodeAt(scale - 1) === ZERO) scale--;
+  out.long(scale);
+  const unscaled = whole + fraction.slice(0, scale);
+  if (unscaled.length <= 15) writeUnscaled(out, Number(unscaled));
+  else writeUnscaledBig(out, BigInt(unscaled));
+  return parts !== null;
+};
+
+/** money as `lc_monetary=C` prints it: `-$1,234.50`. */
+export const encodeMoney: MakeEncoder = (fail) => (bytes, start, end, out) => {
+  const text = readText(bytes, start, end);
+  if (!/^-?\$[\d,]+\.\d\d$/.test(text)) fail();
+  return writeAtScale(out, splitDecimal(text.replace(/[$,]/g, ''), fail), 2);
+};

@@ -1,0 +1,231 @@
+// Owns how the capture half begins: a first start, a resume, a start that a crash interrupted, tables that came later,
+// repairs. Every step is durable before the next has an effect, so that a kill anywhere leaves one of these cases.
+//
+//   intent -> (made in the source) -> snapshot rows -> completion markers -> checkpoint, intent gone
+import { Capture, type CaptureOptions } from './capture/capture.ts';
+import type { TableName } from './change/schema.ts';
+import { tableText } from './change/schema.ts';
+import type { Source } from './connector.ts';
+import { VarveError } from './errors.ts';
+import { runSnapshot, type SnapshotProgress } from './snapshot/snapshot.ts';
+import { topicName } from './topic/naming.ts';
+import type { Outbox } from './topic/outbox.ts';
+import type { Publisher } from './topic/publisher.ts';
+import {
+  type Checkpoint,
+  type EpochRecord,
+  type IdentityRecord,
+  type IntentRecord,
+  printState,
+  readState,
+  type SnapshotRecord,
+  STATE_KEYS,
+  type StaleRecord,
+} from './topic/state.ts';
+
+export type BeginOptions = {
+  name: string;
+  kind: string;
+  source: Source;
+  publisher: Publisher;
+  outbox: Outbox;
+  selection: string;
+  snapshot: { mode: 'initial' | 'never'; parallel: number };
+  capture: (
+    from: Checkpoint,
+    epoch: number,
+  ) => Pick<CaptureOptions, 'reader' | 'maxTransactionBytes' | 'topicOf' | 'nowMs' | 'onDurable'>;
+  onProgress: (progress: SnapshotProgress) => void;
+  onStep: (message: string) => void;
+  nowMs: () => number;
+  /** Tables to read again although their snapshot is complete (a repair). */
+  again: readonly TableName[];
+};
+
+export type Begun = { checkpoint: Checkpoint; epoch: number };
+
+const read = <Body>(publisher: Publisher, key: string): Body | null =>
+  readState<Body>(publisher.state(), key);
+
+export const readCheckpoint = (publisher: Publisher): Checkpoint | null =>
+  read<Checkpoint>(publisher, STATE_KEYS.checkpoint);
+
+const refuseForeignState = async ({ name, kind, source, publisher }: BeginOptions): Promise<void> => {
+  const identity = read<IdentityRecord>(publisher, STATE_KEYS.identity);
+  if (identity === null) return;
+  if (identity.pipeline !== name || identity.kind !== kind) {
+    throw new VarveError(
+      'state_foreign',
+      `This topic directory belongs to pipeline ${identity.pipeline} (${identity.kind}), not to ${name} (${kind}). ` +
+        'Give each pipeline its own topic.path.',
+      { facts: { owner: identity.pipeline, name } },
+    );
+  }
+  await source.verifyIdentity(identity.source);
+};
+
+const refuseStaleTables = ({ publisher, again, name }: BeginOptions): void => {
+  for (const key of publisher.state().keys()) {
+    if (!key.startsWith(STATE_KEYS.stale(''))) continue;
+    const stale = read<StaleRecord>(publisher, key);
+    if (stale === null) continue;
+    if (again.some((table) => topicName(name, table) === topicName(name, stale.table))) continue;
+    throw new VarveError(
+      'table_stale',
+      `Rows of ${tableText(stale.table)} changed without events (${stale.reason}), and it was not read again since. ` +
+        `Run varve snapshot FILE ${tableText(stale.table)}.`,
+      { facts: { table: tableText(stale.table), reason: stale.reason } },
+    );
+  }
+};
+
+const writeState = async (
+  options: BeginOptions,
+  records: Readonly<Record<string, object | null>>,
+): Promise<void> => {
+  const state = Object.entries(records).map(([key, body]) => ({
+    key,
+    value: body === null ? null : printState(body),
+  }));
+  const { durable } = await options.outbox.flush(state);
+  await durable;
+};
+
+/** A new log, a new epoch, every table read. Rows of an interrupted start stay in the topic: the sweep closes them. */
+const startAnew = async (options: BeginOptions, signal: AbortSignal): Promise<Begun> => {
+  const { source, publisher, outbox, name, kind, selection, snapshot, onStep } = options;
+  const epoch = (read<EpochRecord>(publisher, STATE_KEYS.epoch)?.epoch ?? 0) + 1;
+  const tables = (await source.tables()).map((table) => table.name);
+  const identity: IdentityRecord = { pipeline: name, kind, source: await source.identity() };
+  const intent: IntentRecord = { epoch, tables };
+  await writeState(options, {
+    [STATE_KEYS.identity]: identity,
+    [STATE_KEYS.epoch]: { epoch },
+    [STATE_KEYS.intent]: intent,
+    [STATE_KEYS.checkpoint]: null,
+  });
+  await source.prepare(tables);
+  let resume: string;
+  if (snapshot.mode === 'never') resume = await source.beginLog();
+  else {
+    const session = await source.beginSnapshot({ tables, parallel: snapshot.parallel });
+    try {
+      onStep(`snapshot of ${tables.length} tables`);
+      const { onProgress } = options;
+      const sweep = epoch > 1;
+      await runSnapshot({ session, outbox, epoch, parallel: snapshot.parallel, sweep, onProgress }, signal);
+      resume = session.resume;
+    } finally {
+      await session.close();
+    }
+  }
+  const checkpoint: Checkpoint = { resume, part: null, selection, commitTs: '0' };
+  const noLongerStale = [...publisher.state().keys()].filter((key) => key.startsWith(STATE_KEYS.stale('')));
+  await writeState(options, {
+    [STATE_KEYS.checkpoint]: checkpoint,
+    [STATE_KEYS.intent]: null,
+    ...Object.fromEntries(noLongerStale.map((key) => [key, null])),
+  });
+  return { checkpoint, epoch };
+};
+
+/**
+ * Reads some tables beside a log that goes on. The stream is first followed up to the snapshot's own position, so that
+ * rows and events stand in the topic in the order of the source.
+ */
+const readTables = async (
+  options: BeginOptions,
+  begun: Begun,
+  tables: readonly TableName[],
+  signal: AbortSignal,
+): Promise<Begun> => {
+  const { source, publisher, outbox, selection, snapshot, capture, onProgress, onStep, name } = options;
+  await source.prepare(tables);
+  const session = await source.snapshotMore({ tables, parallel: snapshot.parallel });
+  try {
+    onStep(`following the log up to the snapshot of ${tables.map(tableText).join(', ')}`);
+    const { checkpoint, epoch } = begun;
+    const shared = capture(checkpoint, epoch);
+    const until = (resume: string): boolean => source.covers(resume, session.resume);
+    const position = session.position;
+    await new Capture({ ...shared, outbox, epoch, from: checkpoint, selection, before: position, until }).run(
+      signal,
+    );
+    await shared.reader.close();
+    if (signal.aborted) return { checkpoint: readCheckpoint(publisher) ?? checkpoint, epoch };
+    await runSnapshot(
+      { session, outbox, epoch, parallel: snapshot.parallel, sweep: true, onProgress },
+      signal,
+    );
+    await writeState(
+      options,
+      Object.fromEntries(tables.map((table) => [STATE_KEYS.stale(topicName(name, table)), null])),
+    );
+    return { checkpoint: readCheckpoint(publisher) ?? checkpoint, epoch };
+  } finally {
+    await session.close();
+  }
+};
+
+const tablesToRead = async ({
+  source,
+  publisher,
+  again,
+  name,
+  snapshot,
+}: BeginOptions): Promise<TableName[]> => {
+  if (snapshot.mode === 'never' && again.length === 0) return [];
+  const tables = (await source.tables()).map((table) => table.name);
+  const wanted = new Set(again.map(tableText));
+  return tables.filter((table) => {
+    const record = read<SnapshotRecord>(publisher, STATE_KEYS.snapshot(topicName(name, table)));
+    return wanted.has(tableText(table)) || (snapshot.mode === 'initial' && record?.done !== true);
+  });
+};
+
+/** Makes the source and the topic ready to stream. Throws with the reason where the history cannot be continued. */
+export const begin = async (options: BeginOptions, signal: AbortSignal): Promise<Begun> => {
+  const { publisher, source, onStep } = options;
+  await refuseForeignState(options);
+  refuseStaleTables(options);
+  const checkpoint = readCheckpoint(publisher);
+  const epoch = read<EpochRecord>(publisher, STATE_KEYS.epoch)?.epoch;
+  if (checkpoint !== null && epoch !== undefined) {
+    await source.verifyResume(checkpoint.resume);
+    const tables = await tablesToRead(options);
+    const begun = { checkpoint, epoch };
+    return tables.length === 0 ? begun : readTables(options, begun, tables, signal);
+  }
+  if (read<IntentRecord>(publisher, STATE_KEYS.intent) !== null) {
+    onStep('the last start was interrupted: starting again from a new snapshot');
+    await source.dropUnused();
+    return startAnew(options, signal);
+  }
+  if (await source.isFresh()) return startAnew(options, signal);
+  throw new VarveError(
+    'state_lost',
+    `The source knows pipeline ${options.name}, but its topic directory holds no state: it was lost or another one is ` +
+      'named. Put the directory back, or run varve reset FILE and start again.',
+    { facts: { pipeline: options.name } },
+  );
+};
+
+/** The repair for a history that cannot be continued: the log begins anew here, and the hole is written down. */
+export const acceptGap = async (options: BeginOptions): Promise<{ from: string; to: string }> => {
+  const { source, publisher, selection, nowMs } = options;
+  const checkpoint = readCheckpoint(publisher);
+  if (checkpoint === null)
+    throw new VarveError('usage', 'There is no checkpoint, so there is no gap to accept: varve run FILE.');
+  const epoch = (read<EpochRecord>(publisher, STATE_KEYS.epoch)?.epoch ?? 0) + 1;
+  await source.dropUnused();
+  await source.prepare((await source.tables()).map((table) => table.name));
+  const resume = await source.beginLog();
+  const gaps = [...publisher.state().keys()].filter((key) => key.startsWith('gap/')).length;
+  await writeState(options, {
+    [STATE_KEYS.identity]: { pipeline: options.name, kind: options.kind, source: await source.identity() },
+    [STATE_KEYS.epoch]: { epoch },
+    [STATE_KEYS.checkpoint]: { resume, part: null, selection, commitTs: checkpoint.commitTs },
+    [STATE_KEYS.gap(gaps + 1)]: { from: checkpoint.resume, to: resume, atMs: nowMs() },
+  });
+  return { from: checkpoint.resume, to: resume };
+};

@@ -1,0 +1,106 @@
+// Owns running the capture half: a source opened, begun, streamed; what comes right by itself is tried again.
+import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type BeginOptions, begin } from './begin.ts';
+import { Capture } from './capture/capture.ts';
+import type { ResumePoint } from './change/event.ts';
+import type { TableName } from './change/schema.ts';
+import type { Config } from './config.ts';
+import type { Source } from './connector.ts';
+import { asVarveError } from './errors.ts';
+import type { PipelineParts, RunOptions } from './pipeline-parts.ts';
+import { topicName } from './topic/naming.ts';
+import { Outbox } from './topic/outbox.ts';
+
+const MAX_IN_FLIGHT_BYTES = 32 << 20;
+const BACKOFF_MS = { first: 500, most: 30_000 } as const;
+/** A run that must end gives up on a source that stays away; a daemon never does. */
+const TRIES_TO_END = 8;
+
+const selectionOf = (config: Config): string =>
+  createHash('sha256')
+    .update(JSON.stringify((config.source as { tables?: unknown }).tables ?? null))
+    .digest('hex')
+    .slice(0, 16);
+
+/** Everything that beginning needs, over an opened source. */
+export const beginOptions = (
+  parts: PipelineParts,
+  source: Source,
+  again: readonly TableName[],
+): BeginOptions => {
+  const { config, kind, publisher, progress, nowMs, nowUs, finishBatch } = parts;
+  const outbox = new Outbox({
+    publisher,
+    prefix: config.name,
+    block: source.block,
+    nowUs,
+    maxInFlightBytes: MAX_IN_FLIGHT_BYTES,
+    finish: finishBatch,
+  });
+  return {
+    name: config.name,
+    kind,
+    source,
+    publisher,
+    outbox,
+    selection: selectionOf(config),
+    snapshot: config.snapshot,
+    capture: () => ({
+      reader: source.log(),
+      maxTransactionBytes: config.topic.max_transaction_mb << 20,
+      topicOf: (table) => topicName(config.name, table),
+      nowMs,
+      onDurable: (checkpoint, events) => progress.captured(checkpoint, events),
+    }),
+    onProgress: (step) => progress.snapshot(step),
+    onStep: (message) => progress.step(message),
+    nowMs,
+    again,
+  };
+};
+
+const captureOnce = async (parts: PipelineParts, options: RunOptions, signal: AbortSignal): Promise<void> => {
+  const source = await parts.source();
+  try {
+    const end: ResumePoint | null = options.untilCaughtUp ? await source.end() : null;
+    const beginning = beginOptions(parts, source, options.tables ?? []);
+    const { checkpoint, epoch } = await begin(beginning, signal);
+    if (options.beginOnly === true || signal.aborted) return;
+    parts.progress.step('streaming');
+    const until = end === null ? {} : { until: (resume: ResumePoint) => source.covers(resume, end) };
+    const { outbox, selection } = beginning;
+    const shared = beginning.capture(checkpoint, epoch);
+    try {
+      await new Capture({ ...shared, ...until, outbox, epoch, from: checkpoint, selection }).run(signal);
+    } finally {
+      await shared.reader.close();
+    }
+  } finally {
+    await source.close();
+  }
+};
+
+/** Captures until aborted or caught up; what comes right by itself is tried again, with growing pauses. */
+export const runCapture = async (
+  parts: PipelineParts,
+  options: RunOptions,
+  signal: AbortSignal,
+): Promise<void> => {
+  for (let tries = 0; !signal.aborted; ) {
+    const before = parts.progress.durableCheckpoints;
+    try {
+      await captureOnce(parts, options, signal);
+      return;
+    } catch (thrown) {
+      const error = asVarveError(thrown);
+      tries = parts.progress.durableCheckpoints > before ? 1 : tries + 1;
+      if (signal.aborted) return;
+      if (error.outcome !== 'retry' || (options.untilCaughtUp && tries >= TRIES_TO_END)) throw error;
+      const pause =
+        Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** (tries - 1)) * (0.5 + parts.random() / 2);
+      parts.progress.retrying(error, pause);
+      await sleep(pause, undefined, { signal }).catch(() => undefined);
+    }
+  }
+};

@@ -1,0 +1,250 @@
+// Owns log -> topic: pulls events, encodes them, publishes whole transactions with the checkpoint that covers them, and
+// confirms to the source only what is durable. Knows no database and no topic implementation.
+//
+//   source:   ..BEGIN p1 .. COMMIT r1 | BEGIN p2 .. COMMIT r2 |..     read, not yet safe
+//   topic:    [p1 .. p2, checkpoint resume=r2]                        one atomic write
+//   confirm:                     r2                                   only when that write is durable
+import type { Begin, LogEvent, ResumePoint, RowChange, Stale, Truncate } from '../change/event.ts';
+import { formatOrder, type Order, type OrderParts, parseOrder } from '../change/order.ts';
+import { tableText } from '../change/schema.ts';
+import { VarveError } from '../errors.ts';
+import type { Outbox, TableOut } from '../topic/outbox.ts';
+import type { PreparedTable } from '../topic/prepared-table.ts';
+import type { StateRecord } from '../topic/publisher.ts';
+import { type Checkpoint, printState, STATE_KEYS } from '../topic/state.ts';
+import type { LogReader } from './log-reader.ts';
+
+/** Flush when this much waits, even while more is coming. */
+const FLUSH_BYTES = 4 << 20;
+/** A transaction that is still arriving after this long goes out in parts. */
+const PART_MS = 10_000;
+const IDLE_CHECKPOINT_MS = 10_000;
+
+export type CaptureOptions = {
+  reader: LogReader<PreparedTable>;
+  outbox: Outbox;
+  epoch: number;
+  from: Checkpoint;
+  selection: string;
+  maxTransactionBytes: number;
+  topicOf: (table: Stale['table']) => string;
+  nowMs: () => number;
+  /** Called when `resume` is durable: lag, progress, and whether the end asked for is reached. */
+  onDurable: (checkpoint: Checkpoint, events: number) => void;
+  /** Stop before the first transaction at or after this position; everything before it is durable on return. */
+  before?: bigint;
+  /** Ends the loop after a durable checkpoint for which this is true. */
+  until?: (resume: ResumePoint) => boolean;
+};
+
+export class Capture {
+  readonly #options: CaptureOptions;
+  #checkpoint: Checkpoint;
+  #transaction: (Omit<OrderParts, 'ordinal'> & { begunMs: number; doneOrdinal: number }) | null = null;
+  #ordinal = -1;
+  #events = 0;
+  #written: ResumePoint;
+  #idleMs = 0;
+  #finished = false;
+  #stopBefore = false;
+  #failure: unknown;
+  readonly #broken = new AbortController();
+
+  constructor(options: CaptureOptions) {
+    this.#options = options;
+    this.#checkpoint = options.from;
+    this.#written = options.from.resume;
+    if (options.from.part !== null && options.from.selection !== options.selection) {
+      throw new VarveError(
+        'state_foreign',
+        'The selection of tables changed while a large transaction was half published. ' +
+          'Put the old `source.tables` back until the pipeline has caught up, then change it.',
+      );
+    }
+  }
+
+  /** Runs until aborted, done (`before`, `until`) or failed. On return everything read whole is durable. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { reader, from } = this.#options;
+    for await (const chunk of reader.read(from.resume, AbortSignal.any([signal, this.#broken.signal]))) {
+      for (let event = chunk.next(); event !== null; event = chunk.next()) {
+        const wait = this.#take(event);
+        if (wait !== null) await wait;
+        if (this.#stopBefore) break;
+      }
+      if (this.#failure !== undefined) throw this.#failure;
+      const isWhole = this.#transaction === null || this.#stopBefore;
+      if (isWhole && (!chunk.behind || this.#options.outbox.bytes > FLUSH_BYTES)) await this.#flush();
+      else if (this.#partIsDue()) await this.#flush();
+      if (this.#finished || this.#stopBefore || signal.aborted) break;
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#transaction === null) await this.#flush();
+    await this.#options.outbox.settled();
+  }
+
+  /** Null on the common path, so that a row costs no promise. */
+  #take(event: LogEvent<PreparedTable>): Promise<void> | null {
+    switch (event.kind) {
+      case 'row':
+        return this.#row(event);
+      case 'begin':
+        this.#begin(event);
+        return null;
+      case 'commit':
+        this.#checkpoint = { ...this.#checkpoint, resume: event.resume, part: null };
+        this.#transaction = null;
+        return this.#options.outbox.bytes > FLUSH_BYTES ? this.#flush() : null;
+      case 'truncate':
+        return this.#truncate(event);
+      case 'idle':
+        return this.#idle(event.resume);
+      case 'stale':
+        return this.#stale(event);
+      default:
+        return event satisfies never;
+    }
+  }
+
+  #begin({ position, commitTs }: Begin): void {
+    const { epoch, before, outbox, nowMs } = this.#options;
+    if (before !== undefined && position >= before) {
+      this.#stopBefore = true;
+      return;
+    }
+    const parts = { epoch, position, phase: 1 as const };
+    this.#ordinal = -1;
+    this.#transaction = { ...parts, begunMs: nowMs(), doneOrdinal: this.#doneOrdinal(parts) };
+    this.#checkpoint = { ...this.#checkpoint, commitTs: commitTs.toString() };
+    outbox.begin(parts, commitTs, 'false');
+  }
+
+  /** Ordinals up to this one were published before a kill; -1 for a transaction that was not. */
+  #doneOrdinal({ epoch, position }: Omit<OrderParts, 'ordinal'>): number {
+    const { part } = this.#checkpoint;
+    if (part === null) return -1;
+    const done = parseOrder(part.order);
+    if (done.epoch === epoch && done.position === position) return part.ordinal;
+    throw new VarveError(
+      'history_gap',
+      `A transaction that was half published (order ${part.order}) did not come again; the source went on at position ` +
+        `${position.toString(16)}. Its rest is lost: varve snapshot FILE --all reads the tables again.`,
+      { facts: { expected: part.order, got: position } },
+    );
+  }
+
+  #row(row: RowChange<PreparedTable>): Promise<void> | null {
+    this.#ordinal = row.ordinal;
+    const out = this.#options.outbox.find(row.table);
+    if (out === undefined) return this.#openAndWrite(row);
+    if (this.#isKnown(row.ordinal)) return null;
+    return this.#write(out, row);
+  }
+
+  #write(out: TableOut, row: RowChange<PreparedTable>): Promise<void> | null {
+    try {
+      this.#options.outbox.row(out, row);
+      this.#events++;
+    } catch (thrown) {
+      if (!(thrown instanceof VarveError) || thrown.kind !== 'null_in_required') throw thrown;
+      return this.#relaxAndWrite(row, Number(thrown.facts.column));
+    }
+    return this.#options.outbox.bytes > this.#options.maxTransactionBytes ? this.#flush() : null;
+  }
+
+  // The flyweight row stays as it is: nothing is pulled before these promises resolve.
+  async #openAndWrite(row: RowChange<PreparedTable>): Promise<void> {
+    const out = await this.#options.outbox.open(row.table, this.#order(row.ordinal));
+    if (!this.#isKnown(row.ordinal)) await this.#write(out, row);
+  }
+
+  async #relaxAndWrite(row: RowChange<PreparedTable>, column: number): Promise<void> {
+    await this.#write(await this.#options.outbox.relax(row.table, column, this.#order(row.ordinal)), row);
+  }
+
+  #order(ordinal: number): Order {
+    const transaction = this.#transaction;
+    if (transaction !== null) return formatOrder({ ...transaction, ordinal });
+    throw new VarveError('protocol_error', 'The log reader yielded a change outside a transaction.');
+  }
+
+  /** Published before a kill, in a part of this very transaction. */
+  #isKnown(ordinal: number): boolean {
+    return this.#transaction !== null && ordinal <= this.#transaction.doneOrdinal;
+  }
+
+  async #truncate({ tables, ordinal }: Truncate<PreparedTable>): Promise<void> {
+    this.#ordinal = ordinal;
+    const { outbox } = this.#options;
+    for (const table of tables) {
+      const out = outbox.find(table) ?? (await outbox.open(table, this.#order(ordinal)));
+      if (this.#isKnown(ordinal)) continue;
+      outbox.truncate(out, ordinal);
+      this.#events++;
+    }
+  }
+
+  async #idle(resume: ResumePoint): Promise<void> {
+    this.#checkpoint = { ...this.#checkpoint, resume, part: null };
+    const { outbox, until, nowMs } = this.#options;
+    const isDue = nowMs() - this.#idleMs >= IDLE_CHECKPOINT_MS || until?.(resume) === true;
+    if (outbox.isEmpty && !isDue) return;
+    this.#idleMs = nowMs();
+    await this.#flush();
+  }
+
+  async #stale({ table, reason }: Stale): Promise<void> {
+    const { topicOf, epoch, outbox } = this.#options;
+    const order = formatOrder({ epoch, position: this.#transaction?.position ?? 0n, phase: 1, ordinal: 0 });
+    const record = printState({ table, reason, order });
+    await this.#flush([{ key: STATE_KEYS.stale(topicOf(table)), value: record }]);
+    await outbox.settled();
+    throw new VarveError(
+      'table_stale',
+      `Rows of ${tableText(table)} changed without events: ${reason}. Its history has a hole from here on. ` +
+        `Run varve snapshot FILE ${tableText(table)} to read it again.`,
+      { facts: { table: tableText(table), reason } },
+    );
+  }
+
+  #partIsDue(): boolean {
+    const transaction = this.#transaction;
+    return transaction !== null && this.#options.nowMs() - transaction.begunMs > PART_MS;
+  }
+
+  async #flush(more: readonly StateRecord[] = []): Promise<void> {
+    const { outbox, onDurable, reader, until } = this.#options;
+    const transaction = this.#transaction;
+    if (transaction !== null && this.#ordinal >= 0 && !this.#stopBefore) {
+      transaction.begunMs = this.#options.nowMs();
+      const ordinal = Math.max(this.#ordinal, transaction.doneOrdinal);
+      this.#checkpoint = { ...this.#checkpoint, part: { order: this.#order(0), ordinal } };
+    }
+    const checkpoint = { ...this.#checkpoint, selection: this.#options.selection };
+    if (outbox.isEmpty && more.length === 0 && checkpoint.resume === this.#written)
+      return this.#checkEnd(checkpoint);
+    this.#written = checkpoint.resume;
+    const events = this.#events;
+    this.#events = 0;
+    const { durable } = await outbox.flush([
+      { key: STATE_KEYS.checkpoint, value: printState(checkpoint) },
+      ...more,
+    ]);
+    const confirmed = durable.then(
+      () => {
+        reader.confirm(checkpoint.resume);
+        onDurable(checkpoint, events);
+      },
+      (cause: unknown) => {
+        this.#failure ??= cause;
+        this.#broken.abort();
+      },
+    );
+    if (until?.(checkpoint.resume) === true) await confirmed;
+    this.#checkEnd(checkpoint);
+  }
+
+  #checkEnd(checkpoint: Checkpoint): void {
+    if (checkpoint.part === null && this.#options.until?.(checkpoint.resume) === true) this.#finished = true;
+  }
+}

@@ -1,0 +1,72 @@
+// Owns putting a pipeline together from its file: topic, table, source, progress. Shared by the commands that run one.
+import { randomUUID } from 'node:crypto';
+import type { Config } from '../config.ts';
+import type { PipelineParts } from '../pipeline-parts.ts';
+import { Progress, type ProgressListener } from '../progress.ts';
+import { openParquetSink } from '../sinks/parquet/sink.ts';
+import type { Sink } from '../sinks/sink.ts';
+import { makeTelemetry, type Telemetry } from '../telemetry.ts';
+import { COMPRESSIONS } from '../topic/compression.ts';
+import { openEmbeddedFeed } from '../topic/embedded/feed.ts';
+import { openEmbeddedPublisher } from '../topic/embedded/publisher.ts';
+import type { Feed } from '../topic/feed.ts';
+import { type Context, kindOf, nowUs, openSource } from './command.ts';
+
+const HOUR_MS = 3_600_000;
+
+export type Assembled = { parts: PipelineParts; telemetry: Telemetry; close(): Promise<void> };
+
+const openSink = (config: Config): Sink | null => {
+  const { table } = config;
+  if (table === undefined) return null;
+  return openParquetSink({ pipeline: config.name, config: table, nowMs: Date.now, randomId: randomUUID });
+};
+
+/** The reading side alone: for commands that look at a pipeline which may be running elsewhere. */
+export const openFeed = (config: Config): Promise<Feed> => openEmbeddedFeed({ path: config.topic.path });
+
+/** Opens the topic (refused while another process has it) and the table; the source is opened by the pipeline. */
+export const assemble = async (
+  context: Context,
+  config: Config,
+  listener: ProgressListener,
+): Promise<Assembled> => {
+  const { output } = context;
+  const level = output.tty && config.log.level === 'info' ? 'warn' : config.log.level;
+  const telemetry = makeTelemetry({ level });
+  const { retention_hours, retention_gb, path } = config.topic;
+  const publisher = await openEmbeddedPublisher({
+    path,
+    retention: { ageMs: retention_hours * HOUR_MS, bytes: retention_gb * 2 ** 30 },
+    hold: () => config.table !== undefined,
+    now: Date.now,
+    randomId: randomUUID,
+    onFull: () => telemetry.log.warn({ path }, 'the topic is full: waiting for the table to catch up'),
+  });
+  try {
+    const feed = await openFeed(config);
+    const sink = openSink(config);
+    const parts: PipelineParts = {
+      config,
+      kind: kindOf(config),
+      source: () => openSource(context, config),
+      publisher,
+      feed,
+      sink,
+      progress: new Progress(telemetry, Date.now, listener),
+      finishBatch: (builder) => builder.finish(COMPRESSIONS.zstd),
+      nowMs: Date.now,
+      nowUs,
+      random: Math.random,
+    };
+    const close = async (): Promise<void> => {
+      await sink?.close();
+      await feed.close();
+      await publisher.close();
+    };
+    return { parts, telemetry, close };
+  } catch (thrown) {
+    await publisher.close();
+    throw thrown;
+  }
+};

@@ -1,0 +1,66 @@
+// Owns what a command is and what all of them need. Knows no connector by name.
+import type { ParseArgsOptionsConfig } from 'node:util';
+import type { Config } from '../config.ts';
+import { loadConfig } from '../config-file.ts';
+import type { Connector, Source } from '../connector.ts';
+import { VarveError } from '../errors.ts';
+import type { Output } from './output.ts';
+
+export type Connectors = {
+  readonly kinds: readonly string[];
+  load(kind: string): Promise<Connector<unknown>>;
+};
+
+export type Context = {
+  arguments: readonly string[];
+  flags: Readonly<Record<string, string | boolean | undefined>>;
+  output: Output;
+  connectors: Connectors;
+  environment: NodeJS.ProcessEnv;
+  usage: string;
+  version: string;
+  /** Told of every secret before it is used, so that no error prints it. */
+  onSecrets: (secrets: readonly string[]) => void;
+};
+
+export type Command = {
+  name: string;
+  usage: string;
+  summary: string;
+  details?: string;
+  options?: ParseArgsOptionsConfig;
+  /** The exit code. */
+  run(context: Context): Promise<number>;
+};
+
+/** The positional argument at `at`, or the usage as an error. */
+export const argument = (context: Context, at: number): string => {
+  const value = context.arguments[at];
+  if (value !== undefined) return value;
+  throw new VarveError('usage', `Something is missing. Usage: varve ${context.usage}`);
+};
+
+export const readPipeline = async (context: Context, file: string): Promise<Config> => {
+  const { connectors } = context;
+  const config = await loadConfig(
+    file,
+    { kinds: connectors.kinds, load: async (kind) => (await connectors.load(kind)).options },
+    context.environment,
+  );
+  context.onSecrets(config.secrets);
+  return config;
+};
+
+export const kindOf = (config: Config): string => (config.source as { kind: string }).kind;
+
+/** Opens the pipeline's source; warnings of the connector go to standard error. */
+export const openSource = async (context: Context, config: Config): Promise<Source> => {
+  const connector = await context.connectors.load(kindOf(config));
+  return connector.open(config.source, {
+    pipeline: config.name,
+    log: (level, message) => context.output.note(`${level}: ${message}`),
+    now: nowUs,
+  });
+};
+
+export const nowUs = (): bigint => BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000));

@@ -1,0 +1,88 @@
+// Owns how a decoded value is shown to people and in --json: numbers exact, times as ISO text, bytes as hex.
+import type { ConnectType } from '../change/schema.ts';
+import type { AvroValue } from '../topic/avro-read.ts';
+
+export type Printable = null | boolean | number | string | Printable[] | { [name: string]: Printable };
+
+const MICROS_A_SECOND = 1_000_000n;
+const floorDiv = (value: bigint, by: bigint): bigint => (value - (((value % by) + by) % by)) / by;
+
+const twosComplement = (bytes: Uint8Array): bigint => {
+  let value = 0n;
+  for (const byte of bytes) value = (value << 8n) | BigInt(byte);
+  return bytes.length === 0 ? 0n : BigInt.asIntN(bytes.length * 8, value);
+};
+
+/** 12345 with scale 2 is 123.45. */
+export const decimalText = (unscaled: bigint, scale: number): string => {
+  if (scale <= 0) return (unscaled * 10n ** BigInt(-scale)).toString();
+  const digits = (unscaled < 0n ? -unscaled : unscaled).toString().padStart(scale + 1, '0');
+  return `${unscaled < 0n ? '-' : ''}${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
+};
+
+/** Days since 1970-01-01 of the proleptic Gregorian calendar, as ISO text; years beyond four digits carry a sign. */
+export const dateText = (days: bigint): string => {
+  // Civil-from-days over 400-year eras; Date cannot hold the years that databases can.
+  const shifted = days + 719_468n;
+  const era = floorDiv(shifted, 146_097n);
+  const dayOfEra = shifted - era * 146_097n;
+  const yearOfEra = (dayOfEra - dayOfEra / 1460n + dayOfEra / 36_524n - dayOfEra / 146_096n) / 365n;
+  const dayOfYear = dayOfEra - (365n * yearOfEra + yearOfEra / 4n - yearOfEra / 100n);
+  const shiftedMonth = (5n * dayOfYear + 2n) / 153n;
+  const day = dayOfYear - (153n * shiftedMonth + 2n) / 5n + 1n;
+  const month = shiftedMonth < 10n ? shiftedMonth + 3n : shiftedMonth - 9n;
+  const year = yearOfEra + era * 400n + (month <= 2n ? 1n : 0n);
+  const yearText =
+    year >= 0n && year <= 9999n
+      ? year.toString().padStart(4, '0')
+      : `${year < 0n ? '-' : '+'}${(year < 0n ? -year : year).toString().padStart(6, '0')}`;
+  return `${yearText}-${month.toString().padStart(2, '0')}-${day.toString().padStart(2, '0')}`;
+};
+
+/** Microseconds of a day as hh:mm:ss.ffffff, without trailing zeros of the fraction. */
+export const timeText = (micros: bigint): string => {
+  const seconds = micros / MICROS_A_SECOND;
+  const part = (value: bigint): string => value.toString().padStart(2, '0');
+  const fraction = (micros % MICROS_A_SECOND).toString().padStart(6, '0').replace(/0+$/, '');
+  return `${part(seconds / 3600n)}:${part((seconds / 60n) % 60n)}:${part(seconds % 60n)}${fraction === '' ? '' : `.${fraction}`}`;
+};
+
+/** Microseconds since 1970-01-01 UTC as ISO text without zone. */
+export const timestampText = (micros: bigint): string => {
+  const days = floorDiv(micros, 86_400n * MICROS_A_SECOND);
+  return `${dateText(days)}T${timeText(micros - days * 86_400n * MICROS_A_SECOND)}`;
+};
+
+const LOGICAL: Readonly<Record<string, (value: AvroValue, type: ConnectType) => Printable>> = {
+  'org.apache.kafka.connect.data.Decimal': (value, { parameters }) =>
+    decimalText(twosComplement(value as Uint8Array), Number(parameters?.scale ?? 0)),
+  'io.debezium.time.Date': (value) => dateText(BigInt(value as number)),
+  'io.debezium.time.Time': (value) => timeText(BigInt(value as number) * 1000n),
+  'io.debezium.time.MicroTime': (value) => timeText(value as bigint),
+  'io.debezium.time.Timestamp': (value) => timestampText((value as bigint) * 1000n),
+  'io.debezium.time.MicroTimestamp': (value) => timestampText(value as bigint),
+  'io.debezium.data.VariableScaleDecimal': (value) => {
+    const { scale, value: bytes } = value as { scale: number; value: Uint8Array };
+    return decimalText(twosComplement(bytes), scale);
+  },
+};
+
+const plain = (value: AvroValue): Printable => {
+  if (typeof value === 'bigint')
+    return Number.isSafeInteger(Number(value)) ? Number(value) : value.toString();
+  if (value instanceof Uint8Array) return `\\x${Buffer.from(value).toString('hex')}`;
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value === 'object' && value !== null) {
+    return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, plain(item as AvroValue)]));
+  }
+  return value as Printable;
+};
+
+export const printable = (value: AvroValue, type: ConnectType): Printable => {
+  if (value === null) return null;
+  const logical = type.name === undefined ? undefined : LOGICAL[type.name];
+  if (logical) return logical(value, type);
+  const items = type.items;
+  if (items && Array.isArray(value)) return value.map((item) => printable(item as AvroValue, items));
+  return plain(value);
+};

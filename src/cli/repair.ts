@@ -1,0 +1,146 @@
+// Owns the commands that mend a stopped pipeline: reset, resume --accept-gap, snapshot. Each says what it did.
+import { rm } from 'node:fs/promises';
+import { acceptGap } from '../begin.ts';
+import { beginOptions } from '../capture-half.ts';
+import type { TableName } from '../change/schema.ts';
+import { tableText } from '../change/schema.ts';
+import type { Config } from '../config.ts';
+import { asVarveError, VarveError } from '../errors.ts';
+import { runPipeline } from '../pipeline.ts';
+import { STATE_KEYS } from '../topic/state.ts';
+import { assemble } from './assemble.ts';
+import { argument, type Command, type Context, openSource, readPipeline } from './command.ts';
+
+export const reset: Command = {
+  name: 'reset',
+  usage: 'reset FILE [--yes]',
+  summary: 'drops what the pipeline made in the source, and its topic; keeps the tables',
+  details:
+    'An abandoned pipeline makes the source keep its log until the disk is full: reset it, or run it.\n',
+  options: { yes: { type: 'boolean' } },
+  async run(context) {
+    const config = await readPipeline(context, argument(context, 0));
+    if (context.flags.yes !== true) {
+      throw new VarveError(
+        'usage',
+        `This drops the position of ${config.name} in the source and deletes ${config.topic.path}. ` +
+          'Tables stay. Say --yes if that is meant.',
+      );
+    }
+    const source = await openSource(context, config);
+    try {
+      await source.reset();
+    } finally {
+      await source.close();
+    }
+    // Opening takes the lock, so that a running daemon is refused rather than pulled from under.
+    const assembled = await assemble(context, config, {}).catch((thrown: unknown) => {
+      const error = asVarveError(thrown);
+      if (error.kind === 'state_locked') throw error;
+      return null;
+    });
+    await assembled?.close();
+    await rm(config.topic.path, { recursive: true, force: true });
+    context.output.result(
+      { name: config.name, state: 'reset' },
+      `${config.name}: reset; its tables were kept`,
+    );
+    return 0;
+  },
+};
+
+export const resume: Command = {
+  name: 'resume',
+  usage: 'resume FILE --accept-gap',
+  summary: 'goes on from now where the history is lost, and writes the hole down',
+  options: { 'accept-gap': { type: 'boolean' } },
+  async run(context) {
+    const { output, flags } = context;
+    const config = await readPipeline(context, argument(context, 0));
+    if (flags['accept-gap'] !== true) throw new VarveError('usage', `Usage: varve ${context.usage}`);
+    const assembled = await assemble(context, config, {});
+    const source = await assembled.parts.source();
+    try {
+      const { from, to } = await acceptGap(beginOptions(assembled.parts, source, []));
+      output.result(
+        { name: config.name, state: 'gap_accepted', from, to },
+        `${config.name}: changes between ${from} and ${to} are lost; varve run ${config.file} goes on from there`,
+      );
+      return 0;
+    } finally {
+      await source.close();
+      await assembled.close();
+    }
+  },
+};
+
+const chosenTables = async (context: Context, config: Config): Promise<TableName[]> => {
+  const source = await openSource(context, config);
+  try {
+    const all = (await source.tables()).map((table) => table.name);
+    if (context.flags.all === true) return all;
+    const wanted = context.arguments.slice(1);
+    if (wanted.length === 0)
+      throw new VarveError('usage', `Name tables, or --all. Usage: varve ${context.usage}`);
+    return wanted.map((text) => {
+      const found = all.find((table) => tableText(table) === text);
+      if (found) return found;
+      throw new VarveError(
+        'usage',
+        `${text} is not among this pipeline's tables: ${all.map(tableText).join(', ')}.`,
+      );
+    });
+  } finally {
+    await source.close();
+  }
+};
+
+/** A history that cannot be continued is left behind: a new epoch, all tables read, keys that are gone swept. */
+const LEFT_BEHIND: ReadonlySet<string> = new Set([
+  'log_missing',
+  'log_lost',
+  'history_gap',
+  'source_rewound',
+  'source_changed',
+]);
+
+export const snapshot: Command = {
+  name: 'snapshot',
+  usage: 'snapshot FILE (TABLE.. | --all)',
+  summary: 'reads tables again while the pipeline is stopped',
+  options: { all: { type: 'boolean' } },
+  async run(context) {
+    const { output } = context;
+    const config = await readPipeline(context, argument(context, 0));
+    const tables = await chosenTables(context, config);
+    const assembled = await assemble(context, config, { onStep: (message) => output.note(message) });
+    const stop = new AbortController();
+    process.once('SIGINT', () => stop.abort()).once('SIGTERM', () => stop.abort());
+    const parts = { ...assembled.parts, sink: null };
+    const again = async (): Promise<void> => {
+      await runPipeline(parts, { untilCaughtUp: true, tables, beginOnly: true }, stop.signal);
+    };
+    try {
+      await again().catch(async (thrown: unknown) => {
+        const error = asVarveError(thrown);
+        if (!LEFT_BEHIND.has(error.kind) || context.flags.all !== true) throw error;
+        output.note(`${error.message}\nreading everything again in a new epoch`);
+        // Without a checkpoint but with an intent, the next start drops the old log and begins anew.
+        const state = [STATE_KEYS.checkpoint, STATE_KEYS.identity].map((key) => ({ key, value: null }));
+        await parts.publisher.write({
+          slices: [],
+          state: [...state, { key: STATE_KEYS.intent, value: '{"v":1,"epoch":0,"tables":[]}' }],
+        });
+        await again();
+      });
+      const names = tables.map(tableText).join(', ');
+      output.result(
+        { name: config.name, state: 'snapshot_done', tables: tables.map(tableText) },
+        `${config.name}: ${names} read again; varve run ${config.file} folds it into the table`,
+      );
+      return 0;
+    } finally {
+      await assembled.close();
+    }
+  },
+};

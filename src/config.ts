@@ -1,0 +1,115 @@
+// Owns what a pipeline file may say: one schema, from which the types, the defaults, the checks and the editors' JSON
+// Schema come. Knows no database: the `source:` part is the connector's. Reading the file is config-file.ts's.
+import { z } from 'zod';
+
+const LOOPBACK = /^(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d{1,5}$/;
+
+const topic = z.strictObject({
+  kind: z.literal('embedded').default('embedded').describe('Where changes are published.'),
+  path: z.string().min(1).default('./var/topic').describe('Directory of the embedded topic.'),
+  retention_hours: z.number().positive().default(168).describe('Changes older than this may go.'),
+  retention_gb: z
+    .number()
+    .positive()
+    .default(10)
+    .describe('The oldest changes go, or writing waits, beyond this.'),
+  max_transaction_mb: z
+    .number()
+    .min(1)
+    .max(1024)
+    .default(64)
+    .describe('A larger source transaction is published in parts.'),
+});
+
+const table = z.strictObject({
+  location: z.string().min(1).describe('Directory of the tables: <location>/<schema>/<table>.'),
+  mode: z.literal('scd2').default('scd2').describe('scd2: every version of every row.'),
+  commit_interval_ms: z
+    .number()
+    .int()
+    .min(100)
+    .max(3_600_000)
+    .default(5000)
+    .describe('At most this long between commits.'),
+  commit_rows: z
+    .number()
+    .int()
+    .min(1)
+    .max(5_000_000)
+    .default(200_000)
+    .describe('Commit when this many events wait.'),
+  commit_mb: z.number().min(1).max(1024).default(64).describe('Commit when this many megabytes wait.'),
+  same_transaction: z
+    .enum(['collapse', 'keep'])
+    .default('collapse')
+    .describe('Several changes of one row in one transaction: one version, or all of them.'),
+  late_window_hours: z
+    .number()
+    .positive()
+    .default(24)
+    .describe('Events later than this go to the dead letters.'),
+  memory_mb: z.number().int().min(256).default(1024).describe('Memory limit of the merge engine.'),
+  keep_snapshots: z.number().int().min(2).default(50).describe('Table snapshots kept for time travel.'),
+  keep_snapshots_hours: z.number().positive().default(120).describe('Snapshots older than this expire.'),
+});
+
+const snapshot = z.strictObject({
+  mode: z
+    .enum(['initial', 'never'])
+    .default('initial')
+    .describe('initial: read the tables once before streaming.'),
+  parallel: z.number().int().min(1).max(16).default(2).describe('Connections that read at once.'),
+});
+
+const http = z.strictObject({
+  listen: z
+    .string()
+    .regex(LOOPBACK, 'a loopback address and port, such as 127.0.0.1:7077: without tokens no other is safe')
+    .default('127.0.0.1:7077')
+    .describe('Address of health, metrics and status.'),
+});
+
+const log = z.strictObject({
+  level: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('Least level that is logged.'),
+});
+
+/** The whole file's schema, with the chosen connector's part in its place. */
+export const configSchema = <Options>(source: z.ZodType<Options>) =>
+  z.strictObject({
+    name: z
+      .string()
+      .regex(/^[a-z][a-z0-9_]{0,39}$/, 'lower-case letters, digits and _, a letter first, at most 40')
+      .describe('Name of the pipeline; topics and everything it makes in the source derive from it.'),
+    source,
+    topic: topic.default(topic.parse({})),
+    table: table.optional().describe('Absent: topic only.'),
+    snapshot: snapshot.default(snapshot.parse({})),
+    http: http.optional().describe('Absent: no HTTP.'),
+    log: log.default(log.parse({})),
+  });
+
+export type TopicConfig = Readonly<z.output<typeof topic>>;
+export type TableConfig = Readonly<z.output<typeof table>>;
+
+/** A resolved file: every default visible, references replaced, paths absolute. */
+export type Config<Options = unknown> = Readonly<{
+  name: string;
+  source: Options;
+  topic: TopicConfig;
+  table: TableConfig | undefined;
+  snapshot: Readonly<z.output<typeof snapshot>>;
+  http: Readonly<z.output<typeof http>> | undefined;
+  log: Readonly<z.output<typeof log>>;
+  /** The file, absolute. */
+  file: string;
+  /** Values that came from references: never to be printed. */
+  secrets: readonly string[];
+}>;
+
+/** JSON Schema (2020-12) for editors. */
+export const jsonSchema = (sources: readonly z.ZodType<unknown>[]): object => {
+  const [first, ...rest] = sources;
+  if (first === undefined) throw new RangeError('no connector');
+  const source = rest.length === 0 ? first : z.union([first, ...rest]);
+  return { title: 'Varve pipeline', ...z.toJSONSchema(configSchema(source), { io: 'input' }) };
+};

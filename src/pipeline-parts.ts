@@ -1,0 +1,32 @@
+// Owns what a pipeline is put together from, and how it may be run. Words only.
+import type { TableName } from './change/schema.ts';
+import type { Config } from './config.ts';
+import type { Source } from './connector.ts';
+import type { Progress } from './progress.ts';
+import type { Sink } from './sinks/sink.ts';
+import type { Feed } from './topic/feed.ts';
+import type { Publisher } from './topic/publisher.ts';
+import type { RecordBatchBuilder } from './topic/record-batch.ts';
+
+export type PipelineParts = {
+  config: Config;
+  kind: string;
+  source: () => Promise<Source>;
+  publisher: Publisher;
+  feed: Feed;
+  /** Null: topic only. */
+  sink: Sink | null;
+  progress: Progress;
+  finishBatch: (builder: RecordBatchBuilder) => Uint8Array;
+  nowMs: () => number;
+  nowUs: () => bigint;
+  random: () => number;
+};
+
+export type RunOptions = {
+  untilCaughtUp: boolean;
+  /** Read these again although their snapshot is complete. */
+  tables?: readonly TableName[];
+  /** Return when everything is ready to stream. */
+  beginOnly?: boolean;
+};

@@ -1,0 +1,28 @@
+// The page: source log -> topic, and topic -> table. Nothing else joins the two halves, and they meet only in the topic.
+//
+//   source log --[capture]--> topic --[fold]--> table
+//        ^ confirm: durable     | offsets: in the table's own commit
+import { runCapture } from './capture-half.ts';
+import { asVarveError } from './errors.ts';
+import { runFolds } from './fold-half.ts';
+import type { PipelineParts, RunOptions } from './pipeline-parts.ts';
+
+/**
+ * Runs both halves until aborted (then everything read is made durable), caught up, or failed. Throws a VarveError.
+ */
+export const runPipeline = async (
+  parts: PipelineParts,
+  options: RunOptions,
+  signal: AbortSignal,
+): Promise<void> => {
+  const captured = new AbortController();
+  const failed = new AbortController();
+  const either = AbortSignal.any([signal, failed.signal]);
+  const halves = [
+    runCapture(parts, options, either).then(() => captured.abort()),
+    parts.sink === null ? Promise.resolve() : runFolds(parts, parts.sink, captured.signal, failed.signal),
+  ];
+  for (const half of halves) half.catch(() => failed.abort());
+  const wrong = (await Promise.allSettled(halves)).find((result) => result.status === 'rejected');
+  if (wrong) throw asVarveError(wrong.reason);
+};

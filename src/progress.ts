@@ -1,0 +1,101 @@
+// Owns what is known about a run while it runs: counters for metrics, lag, the state that `status` and health show.
+// Told by the halves; decides nothing.
+import type { ResumePoint } from './change/event.ts';
+import type { VarveError } from './errors.ts';
+import type { CommitReport } from './sinks/sink.ts';
+import type { SnapshotProgress } from './snapshot/snapshot.ts';
+import type { Telemetry } from './telemetry.ts';
+import type { Checkpoint } from './topic/state.ts';
+
+export type RunState = 'starting' | 'snapshot' | 'streaming' | 'retrying' | 'stopped' | 'failed';
+
+export type TableProgress = { events: number; commits: number; dead: number; lastCommitMs: number };
+
+export type ProgressListener = {
+  onStep?: (message: string) => void;
+  onSnapshot?: (progress: SnapshotProgress) => void;
+  onDurable?: (events: number) => void;
+  onCommit?: (topic: string, report: CommitReport) => void;
+};
+
+export class Progress {
+  readonly #telemetry: Telemetry;
+  readonly #nowMs: () => number;
+  readonly #listener: ProgressListener;
+  state: RunState = 'starting';
+  reason: string | null = null;
+  sentence: string | null = null;
+  resume: ResumePoint | null = null;
+  /** Milliseconds between the newest durable change's commit and its becoming durable. */
+  lagMs: number | null = null;
+  events = 0;
+  durableCheckpoints = 0;
+  readonly tables = new Map<string, TableProgress>();
+
+  constructor(telemetry: Telemetry, nowMs: () => number, listener: ProgressListener = {}) {
+    this.#telemetry = telemetry;
+    this.#nowMs = nowMs;
+    this.#listener = listener;
+  }
+
+  step(message: string): void {
+    this.state = message === 'streaming' ? 'streaming' : 'snapshot';
+    this.reason = null;
+    this.sentence = null;
+    this.#telemetry.log.info(message);
+    this.#listener.onStep?.(message);
+  }
+
+  snapshot(progress: SnapshotProgress): void {
+    this.#telemetry.gauge('varve_snapshot_rows', progress.rows, { topic: progress.table });
+    if (progress.tableDone)
+      this.#telemetry.log.info({ topic: progress.table, rows: progress.rows }, 'table read');
+    this.#listener.onSnapshot?.(progress);
+  }
+
+  captured(checkpoint: Checkpoint, events: number): void {
+    this.resume = checkpoint.resume;
+    this.durableCheckpoints++;
+    this.events += events;
+    this.#telemetry.count('varve_captured_events_total', events);
+    this.#telemetry.count('varve_checkpoints_total', 1);
+    if (events > 0) {
+      this.lagMs = Math.max(0, this.#nowMs() - Number(BigInt(checkpoint.commitTs) / 1000n));
+      this.#telemetry.gauge('varve_capture_lag_seconds', this.lagMs / 1000);
+    }
+    this.#listener.onDurable?.(events);
+  }
+
+  folded(topic: string, report: CommitReport): void {
+    const known = this.tables.get(topic) ?? { events: 0, commits: 0, dead: 0, lastCommitMs: 0 };
+    known.events += report.events;
+    known.commits++;
+    known.dead += report.dead;
+    known.lastCommitMs = this.#nowMs();
+    this.tables.set(topic, known);
+    const labels = { topic };
+    this.#telemetry.count('varve_folded_events_total', report.events, labels);
+    this.#telemetry.count('varve_table_commits_total', 1, labels);
+    this.#telemetry.count('varve_dead_records_total', report.dead, labels);
+    this.#telemetry.count('varve_late_events_total', report.late, labels);
+    this.#telemetry.count('varve_duplicate_events_total', report.duplicates, labels);
+    if (report.dead > 0)
+      this.#telemetry.log.warn({ topic, dead: report.dead }, 'records went to the dead letters');
+    this.#listener.onCommit?.(topic, report);
+  }
+
+  retrying(error: VarveError, pauseMs: number): void {
+    this.state = 'retrying';
+    this.reason = error.kind;
+    this.sentence = error.message;
+    this.#telemetry.count('varve_retries_total', 1, { kind: error.kind });
+    this.#telemetry.log.warn({ kind: error.kind, pauseMs: Math.round(pauseMs) }, error.message);
+  }
+
+  ended(error: VarveError | null): void {
+    this.state = error === null ? 'stopped' : 'failed';
+    this.reason = error?.kind ?? null;
+    this.sentence = error?.message ?? null;
+    if (error !== null) this.#telemetry.log.error({ kind: error.kind }, error.message);
+  }
+}

@@ -1,0 +1,66 @@
+// Owns the small HTTP listener: health, readiness, metrics, status. Reads only; no row, no secret. Loopback only.
+import { createServer, type ServerResponse } from 'node:http';
+import { VarveError } from '../errors.ts';
+import type { PipelineParts } from '../pipeline-parts.ts';
+import { pipelineStatus } from '../status.ts';
+import type { Telemetry } from '../telemetry.ts';
+
+export type ListenOptions = { parts: PipelineParts; telemetry: Telemetry; version: string };
+export type Listener = { port: number; close(): Promise<void> };
+
+const sendJson = (response: ServerResponse, code: number, body: object): void => {
+  response.writeHead(code, { 'content-type': 'application/json' }).end(`${JSON.stringify(body)}\n`);
+};
+
+/** Throws `usage` when the address is taken. */
+export const listen = async (
+  address: string,
+  { parts, telemetry, version }: ListenOptions,
+): Promise<Listener> => {
+  const { progress } = parts;
+  const server = createServer({ requestTimeout: 10_000, headersTimeout: 5000 }, (request, response) => {
+    if (request.method !== 'GET') return sendJson(response, 405, { error: 'only GET is answered here' });
+    switch (request.url) {
+      case '/healthz':
+        return sendJson(response, progress.state === 'failed' ? 503 : 200, {
+          state: progress.state,
+          reason: progress.reason,
+        });
+      case '/readyz':
+        return sendJson(response, progress.state === 'streaming' ? 200 : 503, {
+          state: progress.state,
+          reason: progress.reason,
+        });
+      case '/metrics':
+        return void response
+          .writeHead(200, { 'content-type': 'text/plain; version=0.0.4' })
+          .end(telemetry.render());
+      case '/status':
+        return void pipelineStatus(parts.config, parts.feed, parts.nowMs()).then(
+          (status) => sendJson(response, 200, { ...status, state: progress.state, version }),
+          (thrown: unknown) =>
+            sendJson(response, 500, { error: thrown instanceof VarveError ? thrown.kind : 'internal' }),
+        );
+      default:
+        return sendJson(response, 404, { error: 'here are /healthz, /readyz, /metrics and /status' });
+    }
+  });
+  const colon = address.lastIndexOf(':');
+  const host = address.slice(0, colon).replace(/^\[|\]$/g, '');
+  await new Promise<void>((resolve, reject) => {
+    const refuse = (cause: Error): void =>
+      reject(
+        new VarveError('usage', `http.listen ${address}: ${cause.message}. Choose another port.`, { cause }),
+      );
+    server.once('error', refuse).listen(Number(address.slice(colon + 1)), host, () => resolve());
+  });
+  const bound = server.address();
+  return {
+    port: typeof bound === 'object' && bound !== null ? bound.port : 0,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+};

@@ -1,0 +1,229 @@
+// Owns reading a table: which version is newest, what it says, which files are alive. Writes nothing.
+// Manifests never change, so their entries are kept by path from one state to the next and read once.
+import { VarveError } from '../../../errors.ts';
+import type { IcebergField, LiveFile, PartitionSpec } from '../iceberg-type.ts';
+import { hintFile, metadataFile, metadataVersion } from '../layout.ts';
+import type { Store } from '../store.ts';
+import { decodeManifest, type ManifestEntry } from './manifest.ts';
+import { decodeManifestList, type ManifestFile } from './manifest-list.ts';
+import {
+  ancestry,
+  currentFields,
+  currentSnapshot,
+  parseMetadata,
+  partitionSpecs,
+  type Snapshot,
+  type TableMetadata,
+} from './metadata.ts';
+
+/** The world outside: files, the clock (milliseconds), fresh version 4 UUIDs. */
+export type TableIo = {
+  store: Store;
+  now: () => number;
+  uuid: () => string;
+  /** The version hint could not be written: the commit stands, but readers by path may see an older version. */
+  onHintFailure: (thrown: unknown) => void;
+};
+
+/** Filled by `liveFiles`; shared by states that follow each other. */
+type EntryCache = Map<string, readonly ManifestEntry[]>;
+
+/** One version of a table, as read or as just committed. Never changes. */
+export type TableState = {
+  readonly location: string;
+  /** N of v<N>.metadata.json. */
+  readonly version: number;
+  /** When this version was known to be the newest. */
+  readonly loadedAtMs: number;
+  readonly metadata: TableMetadata;
+  readonly uuid: string;
+  readonly fields: readonly IcebergField[];
+  readonly specs: readonly PartitionSpec[];
+  /** The spec that new files are written with. */
+  readonly spec: PartitionSpec;
+  readonly properties: Readonly<Record<string, string>>;
+  readonly snapshot: Snapshot | null;
+  readonly manifests: readonly ManifestFile[];
+  readonly cache: EntryCache;
+};
+
+const corrupt = (sentence: string, facts: Record<string, string | number>): VarveError =>
+  new VarveError('table_corrupt', sentence, { facts });
+
+export const makeState = (
+  metadata: TableMetadata,
+  more: Pick<TableState, 'location' | 'version' | 'loadedAtMs' | 'manifests' | 'cache'>,
+): TableState => {
+  const specs = partitionSpecs(metadata);
+  const spec = specs.find(({ specId }) => specId === metadata['default-spec-id']);
+  if (!spec) throw corrupt(`${more.location} has no partition spec ${metadata['default-spec-id']}.`, {});
+  return {
+    ...more,
+    metadata,
+    uuid: metadata['table-uuid'],
+    fields: currentFields(metadata),
+    specs,
+    spec,
+    properties: metadata.properties,
+    snapshot: currentSnapshot(metadata),
+  };
+};
+
+/** The number in version-hint.text; null when there is none or it is no number: it is only a hint. */
+export const readHint = async (store: Store, location: string): Promise<number | null> => {
+  const bytes = await store.read(hintFile(location));
+  const digits =
+    bytes === null ? null : /^\s*([1-9][0-9]{0,14})\s*$/.exec(Buffer.from(bytes).toString('latin1'));
+  return digits ? Number(digits[1]) : null;
+};
+
+/** All versions whose metadata file is listed, rising. */
+export const listVersions = async (store: Store, location: string): Promise<readonly number[]> => {
+  const versions: number[] = [];
+  for await (const { uri } of store.list(`${location}/metadata/v`)) {
+    const version = metadataVersion(uri);
+    if (version !== null) versions.push(version);
+  }
+  return versions.sort((a, b) => a - b);
+};
+
+/**
+ * The newest version: the hint and the listing may both lag, so it goes on upward from the higher one. A version
+ * that is missing below a higher one means that files were lost: committing there would fork the table.
+ */
+const findNewest = async (store: Store, location: string): Promise<number | null> => {
+  const [hint, listed] = await Promise.all([readHint(store, location), listVersions(store, location)]);
+  const top = listed.at(-1) ?? 0;
+  if (hint === null && top === 0) return null;
+  let newest = Math.max(hint ?? 0, top);
+  while (await store.exists(metadataFile(location, newest + 1))) newest++;
+  const known = new Set(listed);
+  for (let version = Math.max(1, Math.min(hint ?? top, top)); version <= newest; version++)
+    if (!known.has(version) && !(await store.exists(metadataFile(location, version))))
+      throw corrupt(
+        `${location} has lost v${version}.metadata.json although v${newest} or the version hint tells of it; restore the file.`,
+        { location, version, newest },
+      );
+  return newest;
+};
+
+/** One version's metadata; null when the file is not there. Throws table_corrupt, table_foreign. */
+export const readVersion = async (
+  store: Store,
+  location: string,
+  version: number,
+): Promise<TableMetadata | null> => {
+  const uri = metadataFile(location, version);
+  const bytes = await store.read(uri);
+  if (bytes === null) return null;
+  const metadata = parseMetadata(bytes, uri);
+  const codec = metadata.properties['write.metadata.compression-codec'] ?? 'none';
+  if (codec !== 'none')
+    throw new VarveError(
+      'table_foreign',
+      `${location} asks for ${codec} metadata, whose versions Varve would not see; unset write.metadata.compression-codec.`,
+      { facts: { location, codec } },
+    );
+  return metadata;
+};
+
+export const readManifestList = async (
+  store: Store,
+  uri: string,
+): Promise<readonly ManifestFile[] | null> => {
+  const bytes = await store.read(uri);
+  return bytes === null ? null : decodeManifestList(bytes);
+};
+
+/**
+ * The newest version of the table at this URI, or null when there is none. `previous` lends what it has read.
+ * Throws table_corrupt (a gap, a damaged or missing file), table_foreign (what Varve cannot fold).
+ */
+export const loadTable = async (
+  { store, now }: TableIo,
+  location: string,
+  previous?: TableState,
+): Promise<TableState | null> => {
+  const loadedAtMs = now();
+  const version = await findNewest(store, location);
+  if (version === null) return null;
+  const metadata = await readVersion(store, location, version);
+  if (metadata === null)
+    throw corrupt(`v${version}.metadata.json of ${location} vanished while it was read.`, {});
+  const list = currentSnapshot(metadata)?.['manifest-list'];
+  const manifests = list === undefined ? [] : await readManifestList(store, list);
+  if (manifests === null) throw corrupt(`The manifest list ${list} is missing; restore it.`, { location });
+  return makeState(metadata, {
+    location,
+    version,
+    loadedAtMs,
+    manifests,
+    cache: previous?.cache ?? new Map(),
+  });
+};
+
+/** Entries of one manifest. Throws table_corrupt when the file is missing or is not the one that was listed. */
+export const readManifest = async (
+  store: Store,
+  manifest: ManifestFile,
+  specs: readonly PartitionSpec[],
+): Promise<readonly ManifestEntry[]> => {
+  const spec = specs.find(({ specId }) => specId === manifest.specId);
+  const bytes = await store.read(manifest.path);
+  if (bytes === null || spec === undefined || bytes.length !== manifest.bytes)
+    throw corrupt(`The manifest ${manifest.path} is missing or not as it was written; restore it.`, {
+      manifest: manifest.path,
+      expectedBytes: manifest.bytes,
+      foundBytes: bytes?.length ?? -1,
+    });
+  return decodeManifest(bytes, manifest, spec);
+};
+
+const READS_AT_ONCE = 16;
+
+/** Every manifest of this state with its entries, in order. */
+export const readSources = async (
+  store: Store,
+  state: TableState,
+): Promise<readonly { manifest: ManifestFile; entries: readonly ManifestEntry[] }[]> => {
+  const missing = state.manifests.filter((manifest) => !state.cache.has(manifest.path));
+  for (let start = 0; start < missing.length; start += READS_AT_ONCE)
+    await Promise.all(
+      missing.slice(start, start + READS_AT_ONCE).map(async (manifest) => {
+        state.cache.set(manifest.path, await readManifest(store, manifest, state.specs));
+      }),
+    );
+  return state.manifests.map((manifest) => ({ manifest, entries: state.cache.get(manifest.path) ?? [] }));
+};
+
+const livePaths = new WeakMap<TableState, ReadonlyMap<string, LiveFile>>();
+
+/** Data files and position deletes that the current snapshot holds, by path. */
+export const liveFiles = async (store: Store, state: TableState): Promise<ReadonlyMap<string, LiveFile>> => {
+  const known = livePaths.get(state);
+  if (known) return known;
+  const files = new Map<string, LiveFile>();
+  for (const { entries } of await readSources(store, state))
+    for (const { status, file } of entries) if (status !== 'deleted') files.set(file.path, file);
+  const paths = new Set(state.manifests.map(({ path }) => path));
+  for (const path of state.cache.keys()) if (!paths.has(path)) state.cache.delete(path);
+  livePaths.set(state, files);
+  return files;
+};
+
+/** Spares the next `liveFiles` what a commit knows anyway. */
+export const rememberLive = (state: TableState, files: ReadonlyMap<string, LiveFile>): void => {
+  livePaths.set(state, files);
+};
+
+/**
+ * A value that commits carry: from the newest snapshot on main's line that has the key, because a foreign `replace`
+ * has none; from the table's properties when all such snapshots have expired.
+ */
+export const summaryValue = (state: TableState, key: string): string | null => {
+  for (const { summary } of ancestry(state.metadata)) {
+    const value = summary[key];
+    if (value !== undefined) return value;
+  }
+  return state.properties[key] ?? null;
+};

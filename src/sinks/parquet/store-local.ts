@@ -1,0 +1,222 @@
+// Owns files on a local disk: exclusive and atomic creation, durability (file and directory), URIs and paths.
+// Knows no table. A file being written has a name that no listing shows: `.<name>.<uuid>.tmp`.
+import type { FileHandle } from 'node:fs/promises';
+import { copyFile, link, mkdir, open, opendir, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, normalize } from 'node:path';
+import { VarveError } from '../../errors.ts';
+import type { Store, StoredFile } from './store.ts';
+
+const SCHEME = 'file://';
+/** Readers would take these for escapes, queries or globs, each in its own way. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused.
+const UNSAFE = /[%#?*[\]{}\\\u0000-\u001f\u007f]/;
+
+/** `file:///abs/path`, unescaped, as every Iceberg reader takes it. Throws config_invalid for a path no URI can say. */
+export const toFileUri = (path: string): string => {
+  if (isAbsolute(path) && !UNSAFE.test(path)) return SCHEME + normalize(path).replace(/(?<=.)\/$/, '');
+  throw new VarveError(
+    'config_invalid',
+    `The table location ${JSON.stringify(path)} must be an absolute path without % # ? * [ ] { } \\ or control characters.`,
+  );
+};
+
+/** The path of `file:///x`, or of `file:/x` as Java writes it. Throws table_foreign for any other scheme. */
+export const fromFileUri = (uri: string): string => {
+  const path = /^file:(?:\/\/)?(\/.*)$/s.exec(uri)?.[1];
+  if (path !== undefined && !path.split('/').includes('..')) return path;
+  throw new VarveError(
+    'table_foreign',
+    `${uri} is not a file on this machine; open the table where it was written.`,
+    {
+      facts: { uri },
+    },
+  );
+};
+
+const codeOf = (thrown: unknown): string => (thrown as NodeJS.ErrnoException)?.code ?? 'unknown';
+
+/** Runs one step and names what failed: a full disk comes right, anything else needs somebody. */
+const step = async <Result>(verb: string, path: string, work: () => Promise<Result>): Promise<Result> => {
+  try {
+    return await work();
+  } catch (thrown) {
+    if (thrown instanceof VarveError) throw thrown;
+    const code = codeOf(thrown);
+    const facts = { path, code };
+    if (code === 'ENOSPC' || code === 'EDQUOT')
+      throw new VarveError(
+        'disk_full',
+        `No space left to ${verb} ${path}; free some, work goes on by itself.`,
+        {
+          facts,
+          cause: thrown,
+        },
+      );
+    throw new VarveError(
+      'store_failed',
+      `Could not ${verb} ${path}: ${code}. Check the disk and its permissions.`,
+      {
+        facts,
+        cause: thrown,
+      },
+    );
+  }
+};
+
+const unlessMissing = async <Result>(work: Promise<Result>): Promise<Result | null> => {
+  try {
+    return await work;
+  } catch (thrown) {
+    if (codeOf(thrown) === 'ENOENT' || codeOf(thrown) === 'ENOTDIR') return null;
+    throw thrown;
+  }
+};
+
+const withFile = async (
+  path: string,
+  flags: string,
+  work: (file: FileHandle) => Promise<void>,
+): Promise<void> => {
+  const file = await open(path, flags);
+  try {
+    await work(file);
+  } finally {
+    await file.close();
+  }
+};
+
+const syncPath = (path: string): Promise<void> => withFile(path, 'r', (file) => file.sync());
+
+/** Makes the directory; every directory that is new is synced into its parent. */
+const makeDirectory = async (path: string): Promise<void> => {
+  const first = await mkdir(path, { recursive: true });
+  if (first === undefined) return;
+  for (let at = path; at.length >= first.length; at = dirname(at)) await syncPath(dirname(at));
+};
+
+const isTemporary = (name: string): boolean => name.startsWith('.') && name.endsWith('.tmp');
+
+/** Depth first; a directory that vanishes meanwhile is empty. */
+async function* walk(directory: string): AsyncGenerator<string> {
+  const entries = await unlessMissing(opendir(directory));
+  if (!entries) return;
+  for await (const entry of entries) {
+    const path = `${directory}/${entry.name}`;
+    if (entry.isDirectory()) yield* walk(path);
+    else if (entry.isFile()) yield path;
+  }
+}
+
+/** Paths whose text starts with the prefix, temporary ones or the others. */
+async function* pathsBelow(prefix: string, temporary: boolean): AsyncGenerator<string> {
+  const path = fromFileUri(prefix);
+  for await (const found of walk(path.slice(0, path.lastIndexOf('/')) || '/'))
+    if (found.startsWith(path) && isTemporary(basename(found)) === temporary) yield found;
+}
+
+export type LocalStoreOptions = {
+  /** Fresh ids for temporary names. */
+  uuid: () => string;
+};
+
+/** A store of absolute `file:` URIs; nothing is created, replaced or removed outside `root` (a local path). */
+export const openLocalStore = (root: string, { uuid }: LocalStoreOptions): Store => {
+  const inside = `${fromFileUri(toFileUri(root))}/`;
+  const own = (uri: string): string => {
+    const path = fromFileUri(uri);
+    if (path.startsWith(inside)) return path;
+    throw new VarveError('table_foreign', `${uri} lies outside ${inside}; Varve changes nothing there.`, {
+      facts: { uri, root },
+    });
+  };
+  /** Writes a temporary file durably, hands it to `finish`, and leaves no temporary file behind on success. */
+  const stage = async <Result>(
+    path: string,
+    bytes: Uint8Array,
+    finish: (temporary: string) => Promise<Result>,
+  ): Promise<Result> => {
+    await makeDirectory(dirname(path));
+    const temporary = `${dirname(path)}/.${basename(path)}.${uuid()}.tmp`;
+    try {
+      await withFile(temporary, 'wx', async (file) => {
+        await file.writeFile(bytes);
+        await file.sync();
+      });
+      return await finish(temporary);
+    } finally {
+      await unlessMissing(unlink(temporary)).catch(() => null);
+    }
+  };
+  return {
+    read: (uri) => {
+      const path = fromFileUri(uri);
+      return step('read', path, () => unlessMissing(readFile(path)));
+    },
+    exists: (uri) => {
+      const path = fromFileUri(uri);
+      return step('look for', path, async () => (await unlessMissing(stat(path))) !== null);
+    },
+    createExclusive: async (uri, bytes) => {
+      const path = own(uri);
+      return step('create', path, () =>
+        stage(path, bytes, async (temporary) => {
+          try {
+            await link(temporary, path);
+          } catch (thrown) {
+            if (codeOf(thrown) === 'EEXIST') return 'exists';
+            throw thrown;
+          }
+          await syncPath(dirname(path));
+          return 'created';
+        }),
+      );
+    },
+    write: async (uri, bytes) => {
+      const path = own(uri);
+      await step('write', path, () => stage(path, bytes, (temporary) => rename(temporary, path)));
+    },
+    async *list(prefix): AsyncGenerator<StoredFile> {
+      for await (const path of pathsBelow(prefix, false)) {
+        const found = await step('look at', path, () => unlessMissing(stat(path)));
+        if (found) yield { uri: SCHEME + path, bytes: found.size, modifiedMs: found.mtimeMs };
+      }
+    },
+    remove: async (uri) => {
+      const path = own(uri);
+      await step('remove', path, () => unlessMissing(unlink(path)));
+    },
+    adopt: async (localPath, uri) => {
+      const path = own(uri);
+      await step('store', path, async () => {
+        await makeDirectory(dirname(path));
+        await moveFile(localPath, path, `${dirname(path)}/.${basename(path)}.${uuid()}.tmp`);
+        await syncPath(dirname(path));
+      });
+    },
+    localCopy: async (uri) => fromFileUri(uri),
+    sweepLeftovers: async (prefix, beforeMs) => {
+      let swept = 0;
+      for await (const path of pathsBelow(prefix, true)) {
+        const found = await step('look at', path, () => unlessMissing(stat(path)));
+        if (!found || found.mtimeMs >= beforeMs) continue;
+        await step('remove', path, () => unlessMissing(unlink(path)));
+        swept++;
+      }
+      return swept;
+    },
+  };
+};
+
+/** A rename, or across file systems a copy under a temporary name. */
+const moveFile = async (from: string, to: string, temporary: string): Promise<void> => {
+  await syncPath(from);
+  try {
+    await rename(from, to);
+  } catch (thrown) {
+    if (codeOf(thrown) !== 'EXDEV') throw thrown;
+    await copyFile(from, temporary);
+    await syncPath(temporary);
+    await rename(temporary, to);
+    await unlink(from);
+  }
+};

@@ -1,0 +1,78 @@
+// Owns what can be known of a pipeline from what is durable, whether its daemon runs or not: state, positions, lag.
+import type { Config } from './config.ts';
+import { readTableSummary, type TableSummary } from './sinks/parquet/summary.ts';
+import type { Feed } from './topic/feed.ts';
+import {
+  type Checkpoint,
+  readState,
+  type SchemaRecord,
+  type SnapshotRecord,
+  STATE_KEYS,
+  type StatusRecord,
+} from './topic/state.ts';
+
+export type TableStatus = {
+  topic: string;
+  table: string;
+  /** none: not asked for; running: rows are still being read. */
+  snapshot: 'none' | 'running' | 'done';
+  /** Records in the topic, and those that the table's last commit does not cover yet. */
+  end: bigint;
+  waiting: bigint | null;
+  summary: TableSummary | null;
+};
+
+export type PipelineStatus = {
+  name: string;
+  state: string;
+  reason: string | null;
+  sentence: string | null;
+  resume: string | null;
+  epoch: number | null;
+  /** Milliseconds since the newest captured change was committed at the source. */
+  newestChangeAgeMs: number | null;
+  tables: TableStatus[];
+};
+
+const tableStatus = async (
+  config: Config,
+  feed: Feed,
+  { topic, record, state }: { topic: string; record: SchemaRecord; state: ReadonlyMap<string, string> },
+): Promise<TableStatus> => {
+  const snapshot = readState<SnapshotRecord>(state, STATE_KEYS.snapshot(topic));
+  const { end, start } = await feed.ends(topic, 0);
+  const [namespace, name] = record.table;
+  const summary = config.table ? await readTableSummary(config.table.location, { namespace, name }) : null;
+  const folded = summary?.offsets.get(0) ?? start;
+  return {
+    topic,
+    table: `${namespace}.${name}`,
+    snapshot: snapshot === null ? 'none' : snapshot.done ? 'done' : 'running',
+    end,
+    waiting: config.table ? end - folded : null,
+    summary,
+  };
+};
+
+/** Reads state, topics and tables; needs no source. */
+export const pipelineStatus = async (config: Config, feed: Feed, nowMs: number): Promise<PipelineStatus> => {
+  const state = await feed.state();
+  const checkpoint = readState<Checkpoint>(state, STATE_KEYS.checkpoint);
+  const status = readState<StatusRecord>(state, STATE_KEYS.status);
+  const tables: TableStatus[] = [];
+  for (const topic of [...(await feed.topics())].sort()) {
+    const record = readState<SchemaRecord>(state, STATE_KEYS.schema(topic, 1));
+    if (record !== null) tables.push(await tableStatus(config, feed, { topic, record, state }));
+  }
+  const commitMs = checkpoint === null ? 0 : Number(BigInt(checkpoint.commitTs) / 1000n);
+  return {
+    name: config.name,
+    state: status?.state ?? 'new',
+    reason: status?.reason ?? null,
+    sentence: status?.sentence ?? null,
+    resume: checkpoint?.resume ?? null,
+    epoch: readState<{ epoch: number }>(state, STATE_KEYS.epoch)?.epoch ?? null,
+    newestChangeAgeMs: commitMs === 0 ? null : Math.max(0, nowMs - commitMs),
+    tables,
+  };
+};

@@ -1,0 +1,187 @@
+// Owns the Feed of the embedded topic: follows the mark, in any process, and hands out batches from the files. It writes
+// nothing but how far the sink has read.
+import { type FileHandle, open, realpath } from 'node:fs/promises';
+import { VarveError } from '../../errors.ts';
+import type { Feed, FeedBatch, TopicEnds } from '../feed.ts';
+import { damaged, fileError, segmentPath } from './directory.ts';
+import { LogFollower } from './log-follower.ts';
+import type { TopicState } from './log-state.ts';
+import { readReleased, writeReleased } from './released.ts';
+import { readExactly, sliceProblem } from './segment.ts';
+import type { IndexedSlice } from './slice-index.ts';
+import { hasWriter, heard, ring } from './wake.ts';
+
+export type EmbeddedFeedOptions = { path: string };
+
+const POLL_MS = { first: 20, last: 200 } as const;
+/** Batches that lie closer than this are read in one go: one call costs more than the bytes in between. */
+const GAP_BYTES = 16 << 10;
+
+/** Throws `state_lost` when there is no topic at `path`, `state_corrupt`, `state_newer`. */
+export const openEmbeddedFeed = async ({ path }: EmbeddedFeedOptions): Promise<Feed> => {
+  const real = await realpath(path).catch((error: unknown) => {
+    throw fileError(error, path);
+  });
+  const log = await LogFollower.open(real);
+  return new EmbeddedFeed(real, log, new Map(await readReleased(real)));
+};
+
+class EmbeddedFeed implements Feed {
+  readonly #path: string;
+  readonly #log: LogFollower;
+  readonly #released: Map<string, number>;
+  #releasing: Promise<void> = Promise.resolve();
+  #seen: string;
+
+  constructor(path: string, log: LogFollower, released: Map<string, number>) {
+    this.#path = path;
+    this.#log = log;
+    this.#released = released;
+    this.#seen = log.position;
+  }
+
+  async topics(): Promise<readonly string[]> {
+    await this.#log.refresh();
+    return [...this.#log.state.topics.keys()].sort();
+  }
+
+  async partitions(topic: string): Promise<number> {
+    await this.#topic(topic, 0);
+    return 1;
+  }
+
+  async read(topic: string, partition: number, from: bigint, maxBytes: number): Promise<FeedBatch> {
+    const ends = await this.ends(topic, partition);
+    if (from < ends.start || from > ends.end) throw offsetLost(topic, from, ends);
+    if (from === ends.end) return { partition, batches: [], nextOffset: from };
+    const { segment, slices } = await this.#log.find(topic, Number(from), maxBytes);
+    const file = segmentPath(this.#path, segment);
+    const handle = await open(file, 'r').catch((error: unknown) => {
+      throw fileError(error, file);
+    });
+    try {
+      const batches = await readSlices(handle, slices, file);
+      const [, base, records] = (slices.at(-1) as IndexedSlice).head;
+      return { partition, batches, nextOffset: BigInt(base + records) };
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async ends(topic: string, partition: number): Promise<TopicEnds> {
+    const { end } = await this.#topic(topic, partition);
+    return { start: BigInt(this.#log.start(topic)), end: BigInt(end) };
+  }
+
+  async topicId(topic: string): Promise<string> {
+    return (await this.#topic(topic, 0)).id;
+  }
+
+  async schema(id: number): Promise<string> {
+    if (this.#log.state.schemas[id - 1] === undefined) await this.#log.refresh();
+    const text = this.#log.state.schemas[id - 1];
+    if (text !== undefined) return text;
+    throw new VarveError('schema_unknown', `The embedded topic in ${this.#path} has no schema ${id}.`, {
+      facts: { path: this.#path, id },
+    });
+  }
+
+  async state(): Promise<ReadonlyMap<string, string>> {
+    await this.#log.refresh();
+    return new Map(this.#log.state.state);
+  }
+
+  async changed(timeoutMs: number, signal: AbortSignal): Promise<void> {
+    const until = performance.now() + timeoutMs;
+    for (let pause: number = POLL_MS.first; ; pause = Math.min(pause * 1.5, POLL_MS.last)) {
+      // Listen first, look second: a commit in between is heard.
+      const left = Math.max(0, until - performance.now());
+      const waiting = new AbortController();
+      const news = heard(
+        this.#path,
+        hasWriter(this.#path) ? left : Math.min(left, pause),
+        AbortSignal.any([signal, waiting.signal]),
+      );
+      await this.#log.refresh();
+      if (this.#log.position !== this.#seen || signal.aborted || left === 0) {
+        waiting.abort();
+        this.#seen = this.#log.position;
+        return;
+      }
+      await news;
+    }
+  }
+
+  async release(topic: string, partition: number, offset: bigint): Promise<void> {
+    const { id, end } = await this.#topic(topic, partition);
+    if (offset > end)
+      throw offsetLost(topic, offset, { start: BigInt(this.#log.start(topic)), end: BigInt(end) });
+    if ((this.#released.get(id) ?? 0) >= offset) return;
+    this.#released.set(id, Number(offset));
+    const write = this.#releasing.then(() => writeReleased(this.#path, this.#released));
+    this.#releasing = write.catch(() => undefined);
+    await write.catch((error: unknown) => {
+      throw fileError(error, this.#path);
+    });
+    ring(this.#path);
+  }
+
+  async close(): Promise<void> {
+    await this.#releasing;
+    await this.#log.close();
+  }
+
+  async #topic(name: string, partition: number): Promise<TopicState> {
+    await this.#log.refresh();
+    const topic = this.#log.state.topics.get(name);
+    if (topic && partition === 0) return topic;
+    throw new VarveError(
+      'usage',
+      `The embedded topic in ${this.#path} has no ${name} with partition ${partition}.`,
+      {
+        facts: { path: this.#path, topic: name, partition },
+      },
+    );
+  }
+}
+
+/** Every batch is checked before it is handed out. Throws `record_corrupt`. */
+const readSlices = async (
+  handle: FileHandle,
+  slices: readonly IndexedSlice[],
+  file: string,
+): Promise<Uint8Array[]> => {
+  const batches: Uint8Array[] = [];
+  for (let next = 0; next < slices.length; ) {
+    const from = (slices[next] as IndexedSlice).at;
+    const first = next;
+    let to = from;
+    for (let slice = slices[next]; slice && slice.at <= to + GAP_BYTES; slice = slices[++next]) {
+      to = slice.at + slice.head[3];
+    }
+    const bytes = await readExactly(handle, from, to - from).catch((error: unknown) => {
+      throw error instanceof RangeError ? damaged(file, error.message, error) : fileError(error, file);
+    });
+    for (const { head, at } of slices.slice(first, next)) {
+      const batch = bytes.subarray(at - from, at - from + head[3]);
+      const problem = sliceProblem(head, batch);
+      if (problem !== null) throw corruptSlice(file, head, problem);
+      batches.push(batch);
+    }
+  }
+  return batches;
+};
+
+const corruptSlice = (file: string, [topic, offset]: IndexedSlice['head'], why: string): VarveError =>
+  new VarveError(
+    'record_corrupt',
+    `Records of ${topic} from offset ${offset} on are damaged in ${file}: ${why}. Restore the directory from a copy, or snapshot the table again.`,
+    { facts: { file, topic, offset } },
+  );
+
+const offsetLost = (topic: string, offset: bigint, { start, end }: TopicEnds): VarveError =>
+  new VarveError(
+    'offset_lost',
+    `Offset ${offset} of ${topic} is not in the embedded topic, which holds ${start} to ${end}. What lay before was dropped by retention or the topic was made anew; snapshot the table again.`,
+    { facts: { topic, offset, start, end } },
+  );

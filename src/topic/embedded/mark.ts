@@ -1,0 +1,73 @@
+// Owns the committed mark: one small file that says up to where the log is on the disk, and which segment is the first.
+// Readers stop there; on opening, a log that ends before it has lost something.
+import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { VarveError } from '../../errors.ts';
+import { crc32c } from '../crc32c.ts';
+import { damaged, fileError, isMissing, MARK, writeWhole } from './directory.ts';
+import { LAYOUT } from './frame.ts';
+
+/** `segment` 0: the log is being created and holds nothing yet. */
+export type Mark = { v: number; log: string; first: number; segment: number; position: number };
+
+/** Overwritten in place, so always of one size, and far below what a disk writes at once. */
+const MARK_BYTES = 256;
+
+const sum = (text: string): string => crc32c(new TextEncoder().encode(text)).toString(16).padStart(8, '0');
+
+const print = (mark: Mark): Uint8Array => {
+  const text = JSON.stringify(mark);
+  return new TextEncoder().encode(`${`${sum(text)} ${text}`.padEnd(MARK_BYTES - 1)}\n`);
+};
+
+/** Null: there is no mark. Throws `state_newer`, `state_corrupt`. */
+export const readMark = async (path: string): Promise<Mark | null> => {
+  for (let attempt = 1; ; attempt++) {
+    const bytes = await readFile(join(path, MARK)).catch((error: unknown) => {
+      if (isMissing(error)) return null;
+      throw fileError(error, path);
+    });
+    if (bytes === null) return null;
+    const [stored, text] = bytes.toString('latin1').trimEnd().split(/ (.*)/s);
+    if (text !== undefined && bytes.length === MARK_BYTES && stored === sum(text)) {
+      return checkLayout(path, JSON.parse(text) as Mark);
+    }
+    // A writer may be overwriting it this very moment.
+    if (attempt === 5) throw damaged(join(path, MARK), 'the checksum of the mark does not fit');
+  }
+};
+
+const checkLayout = (path: string, mark: Mark): Mark => {
+  if (mark.v <= LAYOUT) return mark;
+  throw new VarveError(
+    'state_newer',
+    `The embedded topic in ${path} has layout ${mark.v}; this Varve reads up to ${LAYOUT}. Run the newer Varve that wrote it.`,
+    { facts: { path, layout: mark.v } },
+  );
+};
+
+export class MarkWriter {
+  readonly #file: FileHandle;
+
+  private constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  static async open(path: string): Promise<MarkWriter> {
+    return new MarkWriter(await open(join(path, MARK), 'r+'));
+  }
+
+  static create(path: string, mark: Mark): Promise<void> {
+    return writeWhole(path, MARK, [print(mark)]);
+  }
+
+  /** Visible to readers when it resolves; on the disk as well with `durable`. */
+  async write(mark: Mark, { durable }: { durable: boolean }): Promise<void> {
+    await this.#file.write(print(mark), 0, MARK_BYTES, 0);
+    if (durable) await this.#file.datasync();
+  }
+
+  close(): Promise<void> {
+    return this.#file.close();
+  }
+}

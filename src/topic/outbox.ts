@@ -1,0 +1,203 @@
+// Owns what waits to be published: one record batch a topic, the schemas its records need, and how much is in flight.
+// Knows neither where changes come from nor what a transaction is; it never splits one atomic write.
+import type { RowChange } from '../change/event.ts';
+import { formatOrder, type Order, type OrderParts } from '../change/order.ts';
+import type { TableName, TableSchema } from '../change/schema.ts';
+import { VarveError } from '../errors.ts';
+import { EnvelopeWriter, prepareEnvelope } from './envelope.ts';
+import { Change } from './envelope-change.ts';
+
+import { claimTopic } from './naming.ts';
+import type { PreparedTable, SnapshotMark, SourceBlock } from './prepared-table.ts';
+import type { Publisher, Slice, StateRecord } from './publisher.ts';
+import { RecordBatchBuilder } from './record-batch.ts';
+import { printState, type SchemaRecord, STATE_KEYS } from './state.ts';
+
+export type OutboxOptions = {
+  publisher: Publisher;
+  /** First part of every topic's name. */
+  prefix: string;
+  block: SourceBlock;
+  /** Microseconds since 1970-01-01 UTC. */
+  nowUs: () => bigint;
+  /** Bytes that may wait for the publisher before `flush` waits. */
+  maxInFlightBytes: number;
+  finish: (builder: RecordBatchBuilder) => Uint8Array;
+};
+
+/** A table as it is published now: valid for one schema. */
+export type TableOut = {
+  readonly topic: string;
+  readonly table: PreparedTable;
+  readonly writer: EnvelopeWriter;
+};
+
+const sameShape = (known: SchemaRecord, next: Omit<SchemaRecord, 'n' | 'first'>): boolean =>
+  JSON.stringify([known.columns, known.fields, known.key, known.keyId, known.valueId]) ===
+  JSON.stringify([next.columns, next.fields, next.key, next.keyId, next.valueId]);
+
+const keyText = (schema: Pick<SchemaRecord, 'columns' | 'key'> | TableSchema): string =>
+  schema.key.map((at) => schema.columns[at]?.name).join(', ') || 'none';
+
+const refuseOtherKey = (topic: string, known: SchemaRecord, schema: TableSchema): void => {
+  const before = known.key.map((at) => known.columns[at]?.id).join();
+  const after = schema.key.map((at) => schema.columns[at]?.id).join();
+  if (before === after) return;
+  throw new VarveError(
+    'key_changed',
+    `The key of ${topic} changed from (${keyText(known)}) to (${keyText(schema)}). Its rows can no longer be told apart ` +
+      'as before. Put the old key back, or drop the table and its topic and start with varve reset FILE.',
+    { facts: { topic, before: keyText(known), after: keyText(schema) } },
+  );
+};
+
+export class Outbox {
+  readonly #options: OutboxOptions;
+  readonly #builders = new Map<string, RecordBatchBuilder>();
+  readonly #outs = new Map<PreparedTable, TableOut>();
+  readonly #schemas = new Map<string, SchemaRecord>();
+  readonly #state: StateRecord[] = [];
+  readonly #change = new Change();
+  readonly #claims = new Map<string, TableName>();
+  #last: TableOut | undefined;
+  #bytes = 0;
+  #inFlightBytes = 0;
+  #inFlight: Promise<void> = Promise.resolve();
+  #failure: unknown;
+
+  constructor(options: OutboxOptions) {
+    this.#options = options;
+    for (const [key, text] of options.publisher.state()) {
+      if (!key.startsWith('schema/')) continue;
+      const record = JSON.parse(text) as SchemaRecord;
+      const topic = key.slice('schema/'.length, key.lastIndexOf('/'));
+      if ((this.#schemas.get(topic)?.n ?? 0) < record.n) this.#schemas.set(topic, record);
+    }
+  }
+
+  /** Bytes of records that the next flush will write. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get isEmpty(): boolean {
+    return this.#bytes === 0 && this.#state.length === 0;
+  }
+
+  /** The table's writer, if it was opened. */
+  find(table: PreparedTable): TableOut | undefined {
+    if (this.#last?.table === table) return this.#last;
+    const found = this.#outs.get(table);
+    if (found) this.#last = found;
+    return found;
+  }
+
+  /** Registers schemas, makes the topic; the schema record rides with the next flush. `first`: order it holds from. */
+  async open(table: PreparedTable, first: Order): Promise<TableOut> {
+    const { publisher, prefix, block } = this.#options;
+    claimTopic(this.#claims, prefix, table.schema.name);
+    const prepared = prepareEnvelope({ prefix, table, source: block });
+    const { topic, keySchema, valueSchema } = prepared;
+    const known = this.#schemas.get(topic);
+    if (known) refuseOtherKey(topic, known, table.schema);
+    await publisher.ensureTopic(topic, { partitions: 1 });
+    const keyId = keySchema === null ? null : await publisher.registerSchema(prepared.keySubject, keySchema);
+    const valueId = await publisher.registerSchema(prepared.valueSubject, valueSchema);
+    const { name, columns, key } = table.schema;
+    const next = {
+      table: name,
+      columns: [...columns],
+      fields: prepared.fields,
+      key: [...key],
+      keyId,
+      valueId,
+    };
+    if (known === undefined || !sameShape(known, next)) {
+      const record: SchemaRecord = { ...next, n: (known?.n ?? 0) + 1, first };
+      this.#schemas.set(topic, record);
+      this.#state.push({ key: STATE_KEYS.schema(topic, record.n), value: printState(record) });
+    }
+    const out: TableOut = { topic, table, writer: new EnvelopeWriter(prepared, { keyId, valueId }) };
+    this.#outs.set(table, out);
+    return out;
+  }
+
+  /** Everything of `table` goes out as `relaxed` from now on, because a NULL came where its schema said none could. */
+  async relax(table: PreparedTable, column: number, first: Order): Promise<TableOut> {
+    const out = await this.open(table.relax(column), first);
+    this.#outs.set(table, out);
+    this.#last = undefined;
+    return out;
+  }
+
+  /** What the next rows share. */
+  begin(transaction: Omit<OrderParts, 'ordinal'>, commitTs: bigint, snapshot: SnapshotMark): void {
+    this.#change.begin(transaction, { commitTs, snapshot, nowUs: this.#options.nowUs() });
+  }
+
+  /** Throws `null_in_required` with nothing written; everything else of the batch stays as it was. */
+  row(out: TableOut, row: RowChange<unknown>): void {
+    this.#write(out, this.#change.setRow(row));
+  }
+
+  truncate(out: TableOut, ordinal: number): void {
+    this.#write(out, this.#change.setTruncate(ordinal));
+  }
+
+  #write(out: TableOut, change: Change): void {
+    const builder = this.#builder(out.topic);
+    const before = builder.size;
+    out.writer.write(builder, change);
+    this.#bytes += builder.size - before;
+  }
+
+  #builder(topic: string): RecordBatchBuilder {
+    const known = this.#builders.get(topic);
+    if (known) return known;
+    const made = new RecordBatchBuilder();
+    this.#builders.set(topic, made);
+    return made;
+  }
+
+  /**
+   * Hands everything over as one atomic write with `state`. Waits only for room; `durable` of the answer resolves when
+   * it is on disk. A write that failed fails every later flush.
+   */
+  async flush(state: readonly StateRecord[]): Promise<{ durable: Promise<void> }> {
+    const slices: Slice[] = [];
+    for (const [topic, builder] of this.#builders) {
+      if (builder.records === 0) continue;
+      slices.push({ topic, partition: 0, batch: this.#options.finish(builder), records: builder.records });
+      builder.reset();
+    }
+    this.#bytes = 0;
+    const bytes = slices.reduce((sum, slice) => sum + slice.batch.length, 0);
+    const write = { slices, state: [...this.#state.splice(0), ...state] };
+    while (this.#inFlightBytes > 0 && this.#inFlightBytes + bytes > this.#options.maxInFlightBytes)
+      await this.#inFlight;
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#inFlightBytes += bytes;
+    const durable = this.#options.publisher.write(write).then(
+      () => {
+        this.#inFlightBytes -= bytes;
+      },
+      (cause: unknown) => {
+        this.#failure = cause;
+        this.#inFlightBytes = 0;
+        throw cause;
+      },
+    );
+    this.#inFlight = durable.catch(() => undefined);
+    return { durable };
+  }
+
+  /** Resolves when everything flushed so far is durable. */
+  async settled(): Promise<void> {
+    await this.#inFlight;
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+}
+
+/** The order of a table's snapshot itself: its rows follow with ordinals from 1. */
+export const snapshotOrder = (epoch: number, position: bigint): Order =>
+  formatOrder({ epoch, position, phase: 0, ordinal: 0 });

@@ -1,0 +1,231 @@
+// The capture loop over scripted logs and the real embedded topic: whole transactions, checkpoints, parts, resumption.
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { Capture, type CaptureOptions } from '../../src/capture/capture.ts';
+import { parseOrder } from '../../src/change/order.ts';
+import { VarveError } from '../../src/errors.ts';
+import { openEmbeddedFeed } from '../../src/topic/embedded/feed.ts';
+import { openEmbeddedPublisher } from '../../src/topic/embedded/publisher.ts';
+import { Outbox } from '../../src/topic/outbox.ts';
+import type { Publisher } from '../../src/topic/publisher.ts';
+import { readRecords } from '../../src/topic/record-batch.ts';
+import { type Checkpoint, readState, STATE_KEYS } from '../../src/topic/state.ts';
+import {
+  EMPTY_BLOCK,
+  insert,
+  type ScriptedLog,
+  scriptedLog,
+  textTable,
+  transaction,
+} from '../support/scripted-log.ts';
+
+const START: Checkpoint = { resume: '0', part: null, selection: 'all', commitTs: '0' };
+const TOPIC = 'test.public.t';
+
+type Bench = {
+  publisher: Publisher;
+  path: string;
+  run(log: ScriptedLog, more?: Partial<CaptureOptions>): Promise<void>;
+};
+
+const bench = async (t: TestContext): Promise<Bench> => {
+  const path = await mkdtemp(join(tmpdir(), 'varve-capture-'));
+  const publisher = await openEmbeddedPublisher({ path, now: Date.now, randomId: randomUUID });
+  t.after(async () => {
+    await publisher.close();
+    await rm(path, { recursive: true });
+  });
+  const run = async (log: ScriptedLog, more: Partial<CaptureOptions> = {}): Promise<void> => {
+    const outbox = new Outbox({
+      publisher,
+      prefix: 'test',
+      block: EMPTY_BLOCK,
+      nowUs: () => 1n,
+      maxInFlightBytes: 1 << 20,
+      finish: (builder) => builder.finish(null),
+    });
+    const from = readState<Checkpoint>(publisher.state(), STATE_KEYS.checkpoint) ?? START;
+    await new Capture({
+      reader: log,
+      outbox,
+      epoch: 1,
+      from,
+      selection: 'all',
+      maxTransactionBytes: 1 << 20,
+      topicOf: ([namespace, name]) => `test.${namespace}.${name}`,
+      nowMs: Date.now,
+      onDurable: () => undefined,
+      ...more,
+    }).run(new AbortController().signal);
+  };
+  return { publisher, path, run };
+};
+
+/** [position, ordinal] of every record, in the order of the topic. */
+const published = async (path: string, topic = TOPIC): Promise<[number, number][]> => {
+  const feed = await openEmbeddedFeed({ path });
+  const { batches } = await feed.read(topic, 0, 0n, 1 << 30);
+  const found: [number, number][] = [];
+  for (const batch of batches) {
+    readRecords(batch, (view) => {
+      const { position, ordinal } = parseOrder(
+        new TextDecoder().decode(view.header('varve.order') ?? undefined),
+      );
+      found.push([Number(position), ordinal]);
+    });
+  }
+  await feed.close();
+  return found;
+};
+
+const checkpointOf = (publisher: Publisher): Checkpoint => {
+  const found = readState<Checkpoint>(publisher.state(), STATE_KEYS.checkpoint);
+  assert.ok(found);
+  return found;
+};
+
+const table = textTable('t', ['id', 'v']);
+
+test('whole transactions are published with the checkpoint that covers them, then confirmed', async (t) => {
+  const { publisher, path, run } = await bench(t);
+  const log = scriptedLog([
+    [...transaction(10, [[table, ['a', 'x']]]), ...transaction(20, [[table, ['b', 'y']]])],
+  ]);
+  await run(log);
+  assert.deepEqual(await published(path), [
+    [10, 0],
+    [20, 0],
+  ]);
+  assert.equal(checkpointOf(publisher).resume, '21');
+  assert.deepEqual(log.confirmed, ['21']);
+});
+
+test('a transaction whose commit never came leaves nothing behind', async (t) => {
+  const { publisher, path, run } = await bench(t);
+  const torn = transaction(20, [[table, ['b', 'y']]]).slice(0, 2);
+  await run(scriptedLog([transaction(10, [[table, ['a', 'x']]])]));
+  await run(scriptedLog([torn]));
+  assert.deepEqual(await published(path), [[10, 0]]);
+  assert.equal(checkpointOf(publisher).resume, '11');
+});
+
+test('a huge transaction goes out in parts, and after a kill only the rest is published', async (t) => {
+  const { publisher, path, run } = await bench(t);
+  const rows = Array.from({ length: 50 }, (_, at) => [table, [`k${at}`, 'x'.repeat(1000)]] as const);
+  const all = transaction(30, rows);
+  await run(scriptedLog([all.slice(0, 41)]), { maxTransactionBytes: 4000 });
+  const { part, resume } = checkpointOf(publisher);
+  assert.ok(part !== null && part.ordinal > 0 && part.ordinal < 40, 'no part was written');
+  assert.equal(resume, '0', 'a part moved the resume point');
+  const again = scriptedLog([all]);
+  await run(again, { maxTransactionBytes: 4000 });
+  assert.deepEqual(again.readFrom, ['0']);
+  assert.deepEqual(
+    await published(path),
+    rows.map((_, at) => [30, at]),
+  );
+  assert.deepEqual([checkpointOf(publisher).resume, checkpointOf(publisher).part], ['31', null]);
+});
+
+test('a half published transaction that does not come again is a gap, not a shrug', async (t) => {
+  const { run } = await bench(t);
+  const rows = Array.from({ length: 20 }, (_, at) => [table, [`k${at}`, 'x'.repeat(1000)]] as const);
+  await run(scriptedLog([transaction(30, rows).slice(0, 15)]), { maxTransactionBytes: 4000 });
+  const gap = run(scriptedLog([transaction(40, [[table, ['a', 'x']]])]));
+  await assert.rejects(gap, (thrown) => thrown instanceof VarveError && thrown.kind === 'history_gap');
+});
+
+test('another selection of tables is refused while a transaction is half published', async (t) => {
+  const { run } = await bench(t);
+  const rows = Array.from({ length: 20 }, (_, at) => [table, [`k${at}`, 'x'.repeat(1000)]] as const);
+  await run(scriptedLog([transaction(30, rows).slice(0, 15)]), { maxTransactionBytes: 4000 });
+  const other = run(scriptedLog([transaction(30, rows)]), { selection: 'fewer' });
+  await assert.rejects(other, (thrown) => thrown instanceof VarveError && thrown.kind === 'state_foreign');
+});
+
+test('a NULL in a column that the schema calls required relaxes the column and loses nothing', async (t) => {
+  const { publisher, path, run } = await bench(t);
+  await run(
+    scriptedLog([
+      transaction(10, [
+        [table, ['a', 'x']],
+        [table, ['b', null]],
+        [table, ['c', 'z']],
+      ]),
+    ]),
+  );
+  assert.deepEqual(await published(path), [
+    [10, 0],
+    [10, 1],
+    [10, 2],
+  ]);
+  assert.ok(publisher.state().has(STATE_KEYS.schema(TOPIC, 2)), 'the relaxed schema was not recorded');
+});
+
+test('stopping before a position leaves that transaction unread and everything before it durable', async (t) => {
+  const { publisher, path, run } = await bench(t);
+  const chunk = [...transaction(10, [[table, ['a', 'x']]]), ...transaction(20, [[table, ['b', 'y']]])];
+  await run(scriptedLog([chunk], { ends: false }), { before: 20n });
+  assert.deepEqual(await published(path), [[10, 0]]);
+  assert.equal(checkpointOf(publisher).resume, '11');
+});
+
+test('it ends once a durable checkpoint reaches what was asked for, also on an idle stream', async (t) => {
+  const { publisher, run } = await bench(t);
+  const until = (resume: string): boolean => Number(resume) >= 99;
+  await run(
+    scriptedLog([transaction(10, [[table, ['a', 'x']]]), [{ kind: 'idle', resume: '99' }]], { ends: false }),
+    { until },
+  );
+  assert.equal(checkpointOf(publisher).resume, '99');
+});
+
+test('truncates stand between the rows that surround them', async (t) => {
+  const { path, run } = await bench(t);
+  const [begin, , commit] = transaction(10, [[table, ['a', 'x']]]);
+  assert.ok(begin && commit);
+  const events = [
+    begin,
+    insert(table, 0, ['a', 'x']),
+    { kind: 'truncate' as const, tables: [table], ordinal: 1 },
+    insert(table, 2, ['b', 'y']),
+    commit,
+  ];
+  await run(scriptedLog([events]));
+  assert.deepEqual(await published(path), [
+    [10, 0],
+    [10, 1],
+    [10, 2],
+  ]);
+});
+
+test('rows that changed without events stop the pipeline, and the next start still knows it', async (t) => {
+  const { publisher, run } = await bench(t);
+  const log = scriptedLog([
+    transaction(10, [[table, ['a', 'x']]]),
+    [{ kind: 'stale', table: ['public', 't'], reason: 'rewritten' }],
+  ]);
+  await assert.rejects(run(log), (thrown) => thrown instanceof VarveError && thrown.kind === 'table_stale');
+  assert.ok(publisher.state().has(STATE_KEYS.stale(TOPIC)));
+  assert.equal(checkpointOf(publisher).resume, '11');
+});
+
+test('a key that changed stops the table', async (t) => {
+  const { run } = await bench(t);
+  const other = { ...table, schema: { ...table.schema, key: [1] } };
+  await run(scriptedLog([transaction(10, [[table, ['a', 'x']]])]));
+  const changed = run(scriptedLog([transaction(20, [[other, ['a', 'x']]])]));
+  await assert.rejects(changed, (thrown) => thrown instanceof VarveError && thrown.kind === 'key_changed');
+});
+
+test('a publisher that fails stops the capture and nothing is confirmed', async (t) => {
+  const { publisher, run } = await bench(t);
+  const log = scriptedLog([transaction(10, [[table, ['a', 'x']]])], { ends: false });
+  t.mock.method(publisher, 'write', () => Promise.reject(new VarveError('disk_full', 'The disk is full.')));
+  await assert.rejects(run(log), (thrown) => thrown instanceof VarveError && thrown.kind === 'disk_full');
+  assert.deepEqual(log.confirmed, []);
+});

@@ -1,0 +1,197 @@
+// Owns the recorded Debezium cases: loading them, and comparing records of Varve with them. What a case may
+// differ in is a list with a reason for each entry; nothing else may differ.
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ConnectDefault, ConnectField, ConnectType } from '../../src/change/schema.ts';
+import { type AvroValue, compileReader, FRAME_LENGTH, readSchemaId } from '../../src/topic/avro-read.ts';
+import { readRecords } from '../../src/topic/record-batch.ts';
+
+export const GOLDEN = join(import.meta.dirname, '../fixtures/golden');
+
+/** JsonConverter's form of a Connect schema. */
+export type RecordedConnect = {
+  type: string;
+  optional?: boolean;
+  field?: string;
+  name?: string;
+  version?: number;
+  doc?: string;
+  parameters?: Record<string, string>;
+  default?: ConnectDefault;
+  items?: RecordedConnect;
+  values?: RecordedConnect;
+  fields?: RecordedConnect[];
+};
+
+export type RecordedSchema = { connect: RecordedConnect; avro: object | null; avroError?: string };
+
+export type RecordedRecord = {
+  topic: string;
+  key: unknown;
+  keySchema: string | null;
+  keyAvro: string | null;
+  value: unknown;
+  valueSchema: string | null;
+  valueAvro: string | null;
+  headers: [name: string, value: string][];
+};
+
+export type GoldenCase = { records: RecordedRecord[]; schemas: Record<string, RecordedSchema> };
+
+/** A record with its values read and, for comparing, its schemas as text; null values are tombstones. */
+export type DecodedRecord = {
+  topic: string;
+  key: AvroValue;
+  keySchema: string | null;
+  value: AvroValue;
+  valueSchema: string | null;
+  headers: (readonly [name: string, value: string])[];
+};
+
+/**
+ * What Varve does otherwise: `apply` gives the record as Varve has it, null when Varve has none, itself if it
+ * is alike.
+ */
+export type Difference = { why: string; apply: (record: DecodedRecord) => DecodedRecord | null };
+
+export const goldenCases = (database: string): string[] =>
+  readdirSync(join(GOLDEN, database), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => join(GOLDEN, database, entry.name));
+
+export const loadGolden = (caseDir: string): GoldenCase => ({
+  records: readFileSync(join(caseDir, 'expected.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as RecordedRecord),
+  schemas: JSON.parse(readFileSync(join(caseDir, 'schemas.json'), 'utf8')) as GoldenCase['schemas'],
+});
+
+const RENAMED: Record<string, ConnectType['type']> = { float: 'float32', double: 'float64' };
+
+const defaultOf = ({ type, default: value }: RecordedConnect): ConnectDefault =>
+  type === 'bytes' ? Buffer.from(String(value), 'base64').toString('latin1') : (value as ConnectDefault);
+
+const toField = (recorded: RecordedConnect): ConnectField => ({
+  field: recorded.field as string,
+  type: toConnectType(recorded),
+  optional: recorded.optional === true,
+  ...(recorded.default === undefined ? {} : { default: defaultOf(recorded) }),
+});
+
+/** The recorded form in our words. */
+export const toConnectType = (recorded: RecordedConnect): ConnectType => {
+  const { type, name, version, doc, parameters, fields } = recorded;
+  const items = recorded.items ?? recorded.values;
+  return {
+    type: RENAMED[type] ?? (type as ConnectType['type']),
+    ...(name === undefined ? {} : { name }),
+    ...(version === undefined ? {} : { version }),
+    ...(doc === undefined ? {} : { doc }),
+    ...(parameters === undefined ? {} : { parameters }),
+    ...(items === undefined ? {} : { items: { ...toConnectType(items), optional: items.optional === true } }),
+    ...(fields === undefined ? {} : { fields: fields.map(toField) }),
+  };
+};
+
+const readers = new Map<string, ReturnType<typeof compileReader>>();
+
+const read = (schema: string, bytes: Uint8Array): AvroValue => {
+  const known = readers.get(schema) ?? compileReader(schema);
+  readers.set(schema, known);
+  return known(bytes, 0, bytes.length);
+};
+
+/** A recorded record in the form that `decodeBatch` gives. */
+export const decodeRecorded = (record: RecordedRecord, { schemas }: GoldenCase): DecodedRecord => {
+  const part = (id: string | null, hex: string | null): [AvroValue, string | null] => {
+    if (id === null || hex === null) return [null, null];
+    const schema = JSON.stringify(schemas[id]?.avro);
+    return [read(schema, Uint8Array.from(Buffer.from(hex, 'hex'))), schema];
+  };
+  const [key, keySchema] = part(record.keySchema, record.keyAvro);
+  const [value, valueSchema] = part(record.valueSchema, record.valueAvro);
+  return { topic: record.topic, key, keySchema, value, valueSchema, headers: record.headers };
+};
+
+/** All records of one finished batch; `schemaOf` gives the schema text of an id. */
+export const decodeBatch = (
+  topic: string,
+  batch: Uint8Array,
+  schemaOf: (id: number) => string,
+): DecodedRecord[] => {
+  const records: DecodedRecord[] = [];
+  const part = (bytes: Uint8Array, start: number, end: number): [AvroValue, string | null] => {
+    if (start < 0) return [null, null];
+    const schema = schemaOf(readSchemaId(bytes, start, end));
+    return [read(schema, bytes.slice(start + FRAME_LENGTH, end)), schema];
+  };
+  readRecords(batch, (view) => {
+    const [key, keySchema] = part(view.bytes, view.keyStart, view.keyEnd);
+    const [value, valueSchema] = part(view.bytes, view.valueStart, view.valueEnd);
+    const headers = view.headers().map(([name, text]) => [name, Buffer.from(text ?? []).toString()] as const);
+    records.push({ topic, key, keySchema, value, valueSchema, headers });
+  });
+  return records;
+};
+
+/** Clocks, positions and versions differ from run to run; everything else is compared. */
+const VOLATILE = new Set(['ts_ms', 'ts_us', 'ts_ns']);
+const VOLATILE_SOURCE = new Set([...VOLATILE, 'version', 'txId', 'lsn', 'sequence', 'xmin']);
+
+const mask = (value: AvroValue, fields: ReadonlySet<string>): AvroValue =>
+  Object.fromEntries(
+    Object.entries(value as Record<string, AvroValue>).map(([name, part]) => {
+      if (fields.has(name)) return [name, 'volatile'];
+      return [name, name === 'source' ? mask(part, VOLATILE_SOURCE) : part];
+    }),
+  );
+
+const isKept = ([name]: readonly [string, string]): boolean => !/^(__debezium\.context|varve)\./.test(name);
+
+/** Without what is volatile, without the headers that only one side has. */
+const comparable = ({ value, headers, ...rest }: DecodedRecord): unknown => ({
+  ...rest,
+  value: value === null ? null : mask(value, VOLATILE),
+  headers: headers.filter(isKept).map(([name, text]) => `${name}: ${text}`),
+});
+
+const byTopic = (records: readonly DecodedRecord[]): Map<string, DecodedRecord[]> =>
+  Map.groupBy(records, ({ topic }) => topic);
+
+/**
+ * Throws an AssertionError at the first record that is not as recorded: topics, their records in order, keys,
+ * values bar the volatile fields, schemas to the letter, headers bar `__debezium.context.*` and `varve.*`. A
+ * difference that never applies is an error too: its reason is gone.
+ */
+export const compareWithGolden = (
+  caseDir: string,
+  records: readonly DecodedRecord[],
+  differences: readonly Difference[] = [],
+): void => {
+  const golden = loadGolden(caseDir);
+  const used = new Set<Difference>();
+  const expected = golden.records.flatMap((recorded) => {
+    let record: DecodedRecord | null = decodeRecorded(recorded, golden);
+    for (const difference of differences) {
+      const next: DecodedRecord | null = record === null ? null : difference.apply(record);
+      if (next !== record) used.add(difference);
+      record = next;
+    }
+    return record === null ? [] : [record];
+  });
+  const [ours, theirs] = [byTopic(records), byTopic(expected)];
+  assert.deepEqual([...ours.keys()].sort(), [...theirs.keys()].sort(), 'topics');
+  for (const [topic, list] of theirs) {
+    const got = ours.get(topic) ?? [];
+    list.forEach((record, at) => {
+      const where = `record ${at} of ${topic}`;
+      assert.ok(got[at] !== undefined, `${where} is missing`);
+      assert.deepEqual(comparable(got[at]), comparable(record), where);
+    });
+    assert.equal(got.length, list.length, `records of ${topic}`);
+  }
+  const stale = differences.filter((difference) => !used.has(difference)).map(({ why }) => why);
+  assert.deepEqual(stale, [], 'differences that did not occur');
+};

@@ -1,0 +1,143 @@
+// Owns the differential oracle: triggers in the source write every row version into an audit table, from which follows,
+// with no help of Varve's code, which versions its table must hold.
+import assert from 'node:assert/strict';
+import type { Client } from 'pg';
+
+/** Columns of the oracle's table; `id` is the key. Every value is compared as canonical text. */
+const TABLE = `
+  create schema oracle;
+  create table public.ledger (
+    id bigint primary key, n int, name text, flag boolean, amount numeric(12,2), score float8,
+    at timestamptz, day date, big text);
+  alter table public.ledger alter big set storage external;
+  create table oracle.audit (seq bigserial primary key, tx text not null, op text not null, old_id bigint, id bigint, image text[]);
+  create function oracle.image(r public.ledger) returns text[] language sql immutable as $$
+    select array[r.id::text, r.n::text, r.name, r.flag::text, r.amount::text, r.score::text,
+      to_char(r.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), r.day::text, md5(r.big)] $$;
+  create function oracle.note() returns trigger language plpgsql security definer as $$ begin
+    insert into oracle.audit (tx, op, old_id, id, image) values (pg_current_xact_id()::text, tg_op,
+      case when tg_op in ('UPDATE','DELETE') then old.id end, case when tg_op in ('UPDATE','INSERT') then new.id end,
+      case when tg_op in ('UPDATE','INSERT') then oracle.image(new) end);
+    return null; end $$;
+  create function oracle.note_truncate() returns trigger language plpgsql security definer as $$ begin
+    insert into oracle.audit (tx, op) values (pg_current_xact_id()::text, tg_op); return null; end $$;
+  create trigger note after insert or update or delete on public.ledger for each row execute function oracle.note();
+  create trigger note_truncate after truncate on public.ledger for each statement execute function oracle.note_truncate();
+`;
+
+/** Names of the compared columns, in the order of an image. */
+export const LEDGER_COLUMNS = ['id', 'n', 'name', 'flag', 'amount', 'score', 'at', 'day', 'big'] as const;
+
+export type Image = readonly (string | null)[];
+/** One expected or found version: its image, and what ended it (null: still current). */
+export type OracleVersion = { image: Image; closedBy: string | null };
+export type FoundVersion = OracleVersion & { op: string };
+
+export const installOracle = async (client: Client): Promise<void> => {
+  await client.query(TABLE);
+};
+
+type AuditRow = { tx: string; op: string; old_id: string | null; id: string | null; image: Image | null };
+
+const sameImage = (a: Image, b: Image): boolean => a.every((value, at) => value === b[at]);
+
+/** Per key, the versions that were visible to other transactions, in order: rows of one transaction collapse. */
+const versionsFromAudit = (audit: readonly AuditRow[]): Map<string, OracleVersion[]> => {
+  // Per key: what each transaction left behind. `image` null: it left no row, for the reason in `closedBy`.
+  type Step = { tx: string; image: Image | null; closedBy: string };
+  const steps = new Map<string, Step[]>();
+  const put = (id: string, step: Step): void => {
+    const list = steps.get(id) ?? [];
+    if (list.at(-1)?.tx === step.tx) list.pop();
+    list.push(step);
+    steps.set(id, list);
+  };
+  for (const { tx, op, old_id, id, image } of audit) {
+    if (op === 'TRUNCATE') for (const key of steps.keys()) put(key, { tx, image: null, closedBy: 't' });
+    else if (op === 'DELETE') put(String(old_id), { tx, image: null, closedBy: 'd' });
+    else {
+      if (op === 'UPDATE' && old_id !== id) put(String(old_id), { tx, image: null, closedBy: 'k' });
+      put(String(id), { tx, image, closedBy: 'u' });
+    }
+  }
+  const result = new Map<string, OracleVersion[]>();
+  for (const [id, list] of steps) {
+    const versions: OracleVersion[] = [];
+    for (const { image, closedBy } of list) {
+      const open = versions.at(-1)?.closedBy === null ? versions.at(-1) : undefined;
+      if (image !== null && open !== undefined && sameImage(open.image, image)) continue;
+      if (open !== undefined) open.closedBy = closedBy;
+      if (image !== null) versions.push({ image, closedBy: null });
+    }
+    result.set(id, versions);
+  }
+  return result;
+};
+
+export type OracleAnswer = {
+  /** Every version since the oracle was installed, by key. */
+  versions: Map<string, OracleVersion[]>;
+  /** Rows of the source now, by key. */
+  current: Map<string, Image>;
+};
+
+export const askOracle = async (client: Client): Promise<OracleAnswer> => {
+  const audit = await client.query<AuditRow>(
+    'select tx, op, old_id::text, id::text, image from oracle.audit order by seq',
+  );
+  const rows = await client.query<{ image: Image }>('select oracle.image(l) as image from public.ledger l');
+  const current = new Map(rows.rows.map(({ image }) => [String(image[0]), image]));
+  return { versions: versionsFromAudit(audit.rows), current };
+};
+
+const sameVersion = (a: OracleVersion, b: OracleVersion): boolean =>
+  sameImage(a.image, b.image) && a.closedBy === b.closedBy;
+
+/**
+ * A key that was there when the snapshot was taken starts with its row of then (`r`); from there on, and for every other
+ * key from its beginning, the found versions are the expected ones, one for one.
+ */
+const sameHistory = (expected: readonly OracleVersion[], found: readonly FoundVersion[]): boolean => {
+  const skipped = expected.length - found.length;
+  if (skipped < 0 || (skipped > 0 && found.length > 0 && found[0]?.op !== 'r')) return false;
+  return found.every((version, at) => {
+    const wanted = expected[skipped + at];
+    return wanted !== undefined && sameVersion(wanted, version);
+  });
+};
+
+const show = (versions: readonly OracleVersion[]): string =>
+  versions.map(({ image, closedBy }) => `  ${image.join('|')} ${closedBy ?? 'open'}`).join('\n');
+
+/** `found`: per key, the table's versions in their order. `emptyBefore`: nothing was in the table at the snapshot. */
+export const compareWithOracle = (
+  answer: OracleAnswer,
+  found: ReadonlyMap<string, readonly FoundVersion[]>,
+  { emptyBefore }: { emptyBefore: boolean },
+): void => {
+  for (const [id, image] of answer.current) {
+    const open = found.get(id)?.filter(({ closedBy }) => closedBy === null) ?? [];
+    assert.equal(open.length, 1, `key ${id} has ${open.length} current rows, not one`);
+    assert.deepEqual(open[0]?.image, image, `key ${id}: the current row differs from the source`);
+  }
+  for (const [id, versions] of found) {
+    const expected = answer.versions.get(id) ?? [];
+    if (!answer.current.has(id))
+      assert.ok(
+        versions.every(({ closedBy }) => closedBy !== null),
+        `key ${id} is gone but current`,
+      );
+    assert.ok(
+      sameHistory(expected, versions),
+      `key ${id}:\nexpected\n${show(expected)}\nfound\n${show(versions)}`,
+    );
+  }
+  if (!emptyBefore) return;
+  for (const [id, versions] of answer.versions) {
+    assert.equal(
+      found.get(id)?.length ?? 0,
+      versions.length,
+      `key ${id}: versions are missing\n${show(versions)}`,
+    );
+  }
+};
