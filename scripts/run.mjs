@@ -44,7 +44,7 @@ const projectNode = () => {
   }
   return fail(
     `Varve needs Node ${NEEDED_MAJOR} or newer; this is ${process.version} (${process.execPath}). ` +
-      `On Linux "npm ci" brings its own; elsewhere install Node ${NEEDED_MAJOR} and put it first on the PATH.`,
+      `On Linux "npm ci" brings its own; elsewhere put Node ${NEEDED_MAJOR} first on the PATH.`,
   );
 };
 

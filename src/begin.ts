@@ -6,6 +6,7 @@ import { Capture, type CaptureOptions } from './capture/capture.ts';
 import type { TableName } from './change/schema.ts';
 import { tableText } from './change/schema.ts';
 import type { Source } from './connector.ts';
+import { type CrashPoint, durably } from './crash-point.ts';
 import { VarveError } from './errors.ts';
 import { runSnapshot, type SnapshotProgress } from './snapshot/snapshot.ts';
 import { topicName } from './topic/naming.ts';
@@ -79,10 +80,9 @@ const refuseStaleTables = ({ publisher, again, name }: BeginOptions): void => {
   }
 };
 
-const writeState = async (
-  options: BeginOptions,
-  records: Readonly<Record<string, object | null>>,
-): Promise<void> => {
+type Records = Readonly<Record<string, object | null>>;
+
+const writeState = async (options: BeginOptions, records: Records): Promise<void> => {
   const state = Object.entries(records).map(([key, body]) => ({
     key,
     value: body === null ? null : printState(body),
@@ -91,6 +91,9 @@ const writeState = async (
   await durable;
 };
 
+const writeStateAt = (point: CrashPoint, options: BeginOptions, records: Records): Promise<void> =>
+  durably(point, () => writeState(options, records));
+
 /** A new log, a new epoch, every table read. Rows of an interrupted start stay in the topic: the sweep closes them. */
 const startAnew = async (options: BeginOptions, signal: AbortSignal): Promise<Begun> => {
   const { source, publisher, outbox, name, kind, selection, snapshot, onStep } = options;
@@ -98,17 +101,18 @@ const startAnew = async (options: BeginOptions, signal: AbortSignal): Promise<Be
   const tables = (await source.tables()).map((table) => table.name);
   const identity: IdentityRecord = { pipeline: name, kind, source: await source.identity() };
   const intent: IntentRecord = { epoch, tables };
-  await writeState(options, {
+  await writeStateAt('begin.intent', options, {
     [STATE_KEYS.identity]: identity,
     [STATE_KEYS.epoch]: { epoch },
     [STATE_KEYS.intent]: intent,
     [STATE_KEYS.checkpoint]: null,
   });
-  await source.prepare(tables);
+  await durably('begin.prepared', () => source.prepare(tables));
   let resume: string;
-  if (snapshot.mode === 'never') resume = await source.beginLog();
+  if (snapshot.mode === 'never') resume = await durably('begin.log_opened', () => source.beginLog());
   else {
-    const session = await source.beginSnapshot({ tables, parallel: snapshot.parallel });
+    const request = { tables, parallel: snapshot.parallel };
+    const session = await durably('begin.log_opened', () => source.beginSnapshot(request));
     try {
       onStep(`snapshot of ${tables.length} tables`);
       const { onProgress } = options;
@@ -121,7 +125,7 @@ const startAnew = async (options: BeginOptions, signal: AbortSignal): Promise<Be
   }
   const checkpoint: Checkpoint = { resume, part: null, selection, commitTs: '0' };
   const noLongerStale = [...publisher.state().keys()].filter((key) => key.startsWith(STATE_KEYS.stale('')));
-  await writeState(options, {
+  await writeStateAt('begin.checkpoint', options, {
     [STATE_KEYS.checkpoint]: checkpoint,
     [STATE_KEYS.intent]: null,
     ...Object.fromEntries(noLongerStale.map((key) => [key, null])),
@@ -141,7 +145,8 @@ const readTables = async (
 ): Promise<Begun> => {
   const { source, publisher, outbox, selection, snapshot, capture, onProgress, onStep, name } = options;
   await source.prepare(tables);
-  const session = await source.snapshotMore({ tables, parallel: snapshot.parallel });
+  const request = { tables, parallel: snapshot.parallel };
+  const session = await durably('begin.more_opened', () => source.snapshotMore(request));
   try {
     onStep(`following the log up to the snapshot of ${tables.map(tableText).join(', ')}`);
     const { checkpoint, epoch } = begun;

@@ -15,6 +15,10 @@ export type SnapshotRequest = { tables: readonly TableName[]; parallel: number }
 
 export type Source = {
   readonly block: SourceBlock;
+  /**
+   * Also what the tables look like, so that rewrites without events are noticed later. To be stored again when a resume
+   * was verified, after each snapshot, and now and then while the log is read: a later start compares with it.
+   */
   identity(): Promise<Identity>;
   /** Throws `source_changed` or `source_rewound` when `stored` cannot be continued here. */
   verifyIdentity(stored: Identity): Promise<void>;
@@ -49,7 +53,10 @@ export type Source = {
 export type SourceContext = {
   pipeline: string;
   log: (level: 'info' | 'warn', message: string) => void;
+  /** Microseconds since 1970-01-01 UTC. */
   now: () => bigint;
+  /** The schema last in force under this name, from the state, so that a catalog that is ahead of the log is noticed. */
+  knownSchema?: (name: TableName) => TableSchema | null;
 };
 
 export type Connector<Options> = {

@@ -11,6 +11,7 @@ import { run } from './cli/run.ts';
 import { schema } from './cli/schema.ts';
 import { status } from './cli/status.ts';
 import { tail } from './cli/tail.ts';
+import { armCrashPoint } from './crash-point.ts';
 import { asVarveError, VarveError } from './errors.ts';
 
 const COMMANDS: readonly Command[] = [
@@ -102,6 +103,7 @@ const dispatch = async (argv: readonly string[], secrets: string[]): Promise<num
 
 const main = async (): Promise<void> => {
   const secrets: string[] = [];
+  if (process.env.VARVE_CRASH_AT) armCrashPoint(process.env.VARVE_CRASH_AT);
   try {
     process.exitCode = await dispatch(process.argv.slice(2), secrets);
   } catch (thrown) {

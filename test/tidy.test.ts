@@ -18,7 +18,29 @@ const sources = project.readSources(files);
  * Files whose non-null "!" on index reads are allowed: hot loops over arrays whose bounds the loop itself
  * holds.
  */
-const indexedFiles: ReadonlySet<string> = new Set([]);
+const indexedFiles: ReadonlySet<string> = new Set([
+  'connectors/postgres/catalog-default.ts',
+  'connectors/postgres/encode-array.ts',
+  'connectors/postgres/encode-decimal.ts',
+  'connectors/postgres/encode-number.ts',
+  'connectors/postgres/encode-scan.ts',
+  'connectors/postgres/encode-text.ts',
+  'connectors/postgres/log-reader-events.ts',
+  'connectors/postgres/pgoutput-cursor.ts',
+  'connectors/postgres/pgoutput.ts',
+  'connectors/postgres/replication-frames.ts',
+  'connectors/postgres/table.ts',
+  'src/sinks/parquet/columns-value.ts',
+  'src/sinks/parquet/iceberg/bucket.ts',
+  'src/sinks/parquet/iceberg/single-value.ts',
+  'src/topic/avro-cursor.ts',
+  'src/topic/avro-read.ts',
+  'src/topic/byte-writer.ts',
+  'src/topic/crc32c.ts',
+  'src/topic/envelope-change.ts',
+  'src/topic/envelope-row.ts',
+  'src/topic/record-batch-view.ts',
+]);
 
 /** Violations that stand, as "path: what", each with its reason. */
 const exemptions: ReadonlyMap<string, string> = new Map([
@@ -98,6 +120,12 @@ test('every configuration key is documented', async () => {
   report(project.checkDocumentedKeys(keys, documents.map(project.readText)));
 });
 test('no exemption is left over', () => {
+  const indexing = sources.filter((source) => rules.checkNonNull(source, new Set()).length > 0);
+  const needed = new Set(indexing.map(({ path }) => path));
+  assert.deepEqual(
+    [...indexedFiles].filter((path) => !needed.has(path)),
+    [],
+  );
   const all = [rules.checkSize, rules.checkFunctions, rules.checkConstructs].flatMap((rule) =>
     sources.flatMap(rule),
   );

@@ -1,5 +1,5 @@
-// Owns which column defaults a schema can hold, in Debezium's form: literals, and a zero of the type where a function
-// makes the value. Knows no catalog query; expressions come as the server prints them.
+// Owns which column defaults a schema can hold, in Debezium's form: literals, and a zero of the type where a
+// function makes the value. Knows no catalog query; expressions come as the server prints them.
 import type { ConnectDefault, ConnectType } from '../../src/change/schema.ts';
 import { ByteWriter } from '../../src/topic/byte-writer.ts';
 import { type Fail, readText } from './encode-scan.ts';
@@ -112,8 +112,8 @@ const encodeLiteral = ({ connect, makeEncoder }: MappedType, text: string): Conn
 };
 
 /**
- * The default that the column's schema says, undefined for none: literals; a zero where a function makes the value;
- * nothing for other expressions, and for types without a row above, enums excepted.
+ * The default that the column's schema says, undefined for none: literals; a zero where a function makes the
+ * value; nothing for other expressions, and for types without a row above, enums excepted.
  */
 export const constantDefault = (
   expression: string | null,

@@ -1,5 +1,5 @@
-// Owns the questions to pg_catalog: what tables and types look like now. The answers may be ahead of the log, so they are
-// hints to it. Knows no schema of ours.
+// Owns the questions to pg_catalog: what tables and types look like now. The answers may be ahead of the log,
+// so they are hints to it. Knows no schema of ours.
 import type pg from 'pg';
 import { mapPostgresError } from './error-map.ts';
 import type { SourceType } from './type-map.ts';
@@ -45,15 +45,18 @@ const TABLES_SQL = `
     SELECT DISTINCT coalesce(pg_partition_root(oid)::oid, oid) AS oid FROM unnest($1::oid[]) AS asked(oid)
     UNION
     SELECT oid FROM pg_class WHERE $1 IS NULL AND relkind IN ('r', 'p') AND NOT relispartition
-       AND relpersistence = 'p' AND relnamespace <> ALL (ARRAY['pg_catalog', 'information_schema']::regnamespace[]))
+       AND relpersistence = 'p'
+       AND relnamespace <> ALL (ARRAY['pg_catalog', 'information_schema']::regnamespace[]))
   SELECT json_build_object(
-    'oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind, 'replicaIdentity', c.relreplident,
+    'oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
+    'replicaIdentity', c.relreplident,
     'primaryKey', ${KEY_OF('i.indisprimary')}, 'identityIndex', ${KEY_OF('i.indisreplident')},
     'columns', coalesce((
       SELECT json_agg(json_build_object('id', a.attnum, 'name', a.attname, 'typeOid', a.atttypid::int8,
                'typmod', a.atttypmod, 'notNull', a.attnotnull, 'dropped', a.attisdropped,
                'generated', a.attgenerated <> '',
-               'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END) ORDER BY a.attnum)
+               'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END)
+               ORDER BY a.attnum)
         FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
        WHERE a.attrelid = c.oid AND a.attnum > 0), '[]'),
     'leaves', coalesce((
@@ -61,13 +64,14 @@ const TABLES_SQL = `
                'estimatedRows', greatest(l.reltuples, 0)) ORDER BY l.oid)
         FROM pg_class l JOIN pg_namespace ln ON ln.oid = l.relnamespace
        WHERE (c.relkind = 'r' AND l.oid = c.oid)
-          OR (c.relkind = 'p' AND l.oid IN (SELECT t.relid FROM pg_partition_tree(c.oid) t WHERE t.isleaf))), '[]')
+          OR (c.relkind = 'p' AND l.oid IN (SELECT t.relid FROM pg_partition_tree(c.oid) t WHERE t.isleaf))
+      ), '[]')
   ) AS answer
     FROM picked p JOIN pg_class c ON c.oid = p.oid JOIN pg_namespace n ON n.oid = c.relnamespace
    WHERE c.relkind IN ('r', 'p') ORDER BY n.nspname, c.relname`;
 
-// Types, what they are made of, and how a type with its modifier is written; beyond pg_catalog always with the
-// namespace, so that nobody's search_path shows.
+// Types, what they are made of, and how a type with its modifier is written; beyond pg_catalog always with
+// the namespace, so that nobody's search_path shows.
 const TYPES_SQL = `
   WITH RECURSIVE used(oid) AS (
     SELECT unnest($1::oid[])
@@ -85,7 +89,8 @@ const TYPES_SQL = `
         LEFT JOIN pg_type e ON e.oid = t.typelem), '[]'),
     'texts', (
       SELECT json_agg(CASE WHEN n.nspname = 'pg_catalog' OR starts_with(x.text, quote_ident(n.nspname) || '.')
-                      THEN x.text ELSE coalesce(quote_ident(n.nspname) || '.', '') || x.text END ORDER BY asked.at)
+                      THEN x.text ELSE coalesce(quote_ident(n.nspname) || '.', '') || x.text END
+                      ORDER BY asked.at)
         FROM unnest($1::oid[], $2::int4[]) WITH ORDINALITY AS asked(oid, typmod, at)
        CROSS JOIN LATERAL (SELECT format_type(asked.oid, asked.typmod) AS text) x
         LEFT JOIN pg_type t ON t.oid = asked.oid LEFT JOIN pg_namespace n ON n.oid = t.typnamespace)

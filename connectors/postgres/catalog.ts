@@ -1,5 +1,6 @@
-// Owns what the catalog adds to the log: schemas for the relations that the log describes, and the tables there are.
-// The log decides names, order and types; ids, nullability, keys and defaults are the catalog's hints. Knows no topic.
+// Owns what the catalog adds to the log: schemas for the relations that the log describes, and the tables
+// there are. The log decides names, order and types; ids, nullability, keys and defaults are the catalog's
+// hints. Knows no topic.
 import type pg from 'pg';
 import {
   type Column,
@@ -17,7 +18,7 @@ import { type ColumnShape, makeEncoders, prepareTable, relaxColumn } from './tab
 import { type Evidence, findKey, matchColumns } from './table-columns.ts';
 import { mapType, type SourceType } from './type-map.ts';
 
-export type CatalogOptions = {
+type CatalogOptions = {
   /** With the settings that fix how values are printed (connection.ts); nothing else uses it meanwhile. */
   client: pg.ClientBase;
   /** Which tables are captured; leaves are asked by the name of their root. */
@@ -62,7 +63,9 @@ export class Catalog {
     return new Catalog(options, await holdsAnyBytes(options.client));
   }
 
-  /** All selected tables, by name, without generated columns, which the log leaves out too. Two round trips. */
+  /**
+   * All selected tables, by name, without generated columns, which the log leaves out too. Two round trips.
+   */
   async tables(): Promise<CatalogTable[]> {
     const live = (await readTables(this.#options.client, null)).filter((table) =>
       this.#options.selects([table.schema, table.name]),
@@ -81,8 +84,8 @@ export class Catalog {
   }
 
   /**
-   * What a relation of the log is; asked each time the log describes one. A leaf gets its root's name, ids and key, and
-   * columns in the root's order: cells are put there by name. `table` null: not captured.
+   * What a relation of the log is; asked each time the log describes one. A leaf gets its root's name, ids
+   * and key, and columns in the root's order: cells are put there by name. `table` null: not captured.
    */
   async resolve(relation: RelationMessage): Promise<Resolution<PreparedTable>> {
     const { client, selects, known } = this.#options;
@@ -156,7 +159,10 @@ export class Catalog {
     return table;
   }
 
-  /** Built-in types are asked for once, all others each time: an enum gets labels, an extension may be made anew. */
+  /**
+   * Built-in types are asked for once, all others each time: an enum gets labels, an extension may be made
+   * anew.
+   */
   async #typeFacts(refs: readonly TypeRef[]): Promise<TypeFacts> {
     const keyOf = ({ typeOid, typmod }: TypeRef): string => `${typeOid}/${typmod}`;
     const missing = new Map(

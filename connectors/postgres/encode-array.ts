@@ -1,5 +1,5 @@
-// Owns arrays, vectors and hstore: PostgreSQL's nested text forms. Knows no item type; it is handed the item's encoder.
-// Array text: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
+// Owns arrays, vectors and hstore: PostgreSQL's nested text forms. Knows no item type; it is handed the
+// item's encoder. Array text: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
 import { ByteWriter } from '../../src/topic/byte-writer.ts';
 import type { EncodeValue } from '../../src/topic/prepared-table.ts';
 import { readFloat } from './encode-number.ts';
@@ -80,8 +80,8 @@ const countItems = (bytes: Uint8Array, start: number, end: number, delimiter: nu
 };
 
 /**
- * One-dimensional arrays of nullable items. Not held: more dimensions (an empty array stands in), lower bounds other
- * than 1 (the items stand in), and whatever an item cannot hold.
+ * One-dimensional arrays of nullable items. Not held: more dimensions (an empty array stands in), lower
+ * bounds other than 1 (the items stand in), and whatever an item cannot hold.
  */
 export const encodeArray = ({ item, delimiter }: Items, fail: Fail): EncodeValue => {
   const tokens = new Tokens();
@@ -125,7 +125,7 @@ export const encodeVector =
     for (let i = 0; i < count; i++) {
       let next = at;
       while (next < end - 1 && bytes[next] !== COMMA) next++;
-      out[write](readFloat(bytes, at, next, { fail }));
+      out[write](readFloat(bytes, at, next, fail));
       at = next + 1;
     }
     out.byte(0);

@@ -1,5 +1,5 @@
-// Owns numeric and money: decimal text to Avro decimals (unscaled two's complement, big-endian, as short as it can be).
-// Knows no column. NaN and the infinities have no such form: zero stands in for them.
+// Owns numeric and money: decimal text to Avro decimals (unscaled two's complement, big-endian, as short as
+// it can be). Knows no column. NaN and the infinities have no such form: zero stands in for them.
 import type { ByteWriter } from '../../src/topic/byte-writer.ts';
 import { DOT, type Fail, type MakeEncoder, MINUS, readText, ZERO } from './encode-scan.ts';
 
@@ -50,44 +50,61 @@ const writeAtScale = (out: ByteWriter, parts: [string, string] | null, scale: nu
   return !/[1-9]/.test(fraction.slice(scale));
 };
 
+/** What `scanPlain` found; one for all encoders, because nothing runs between the scan and its use. */
+const plain = { value: 0, fraction: 0 };
+
+/** Up to 15 digits with at most one point, as an unscaled number in a double, without making a string. */
+const scanPlain = (bytes: Uint8Array, start: number, end: number): boolean => {
+  const isNegative = bytes[start] === MINUS;
+  let at = isNegative ? start + 1 : start;
+  if (at >= end || end - at > 16) return false;
+  let point = end;
+  let value = 0;
+  for (; at < end; at++) {
+    const byte = bytes[at]!;
+    const digit = byte - ZERO;
+    if (digit >= 0 && digit <= 9) value = value * 10 + digit;
+    else if (byte === DOT && point === end) point = at;
+    else return false;
+  }
+  plain.value = isNegative ? -value : value;
+  plain.fraction = point === end ? 0 : end - point - 1;
+  return value <= 999_999_999_999_999;
+};
+
 /**
- * numeric with a declared scale >= 0. Up to 15 digits are done in doubles without a string; the server writes exactly
- * `scale` digits after the point, and a default's literal may have fewer.
+ * numeric with a declared scale >= 0. The server writes that many digits; a default's literal may have fewer.
  */
 export const encodeDecimal =
   (scale: number): MakeEncoder =>
   (fail) =>
   (bytes, start, end, out) => {
-    const negative = bytes[start] === MINUS;
-    let at = negative ? start + 1 : start;
-    let point = end;
-    let value = 0;
-    let plain = at < end && end - at <= 16;
-    for (; plain && at < end; at++) {
-      const byte = bytes[at]!;
-      const digit = byte - ZERO;
-      if (digit >= 0 && digit <= 9) value = value * 10 + digit;
-      else if (byte === DOT && point === end) point = at;
-      else plain = false;
+    if (scanPlain(bytes, start, end) && plain.fraction === scale) {
+      writeUnscaled(out, plain.value);
+      return true;
     }
-    const fraction = point === end ? 0 : end - point - 1;
-    if (!plain || fraction !== scale || value > 999_999_999_999_999) {
-      return writeAtScale(out, splitDecimal(readText(bytes, start, end), fail), scale);
-    }
-    writeUnscaled(out, negative ? -value : value);
-    return true;
+    return writeAtScale(out, splitDecimal(readText(bytes, start, end), fail), scale);
   };
 
-/** numeric without declared scale: a struct of scale and unscaled value, without zeros at the fraction's end. */
+/**
+ * numeric without declared scale: a struct of scale and unscaled value, without zeros at the fraction's end.
+ */
 export const encodeVariableDecimal: MakeEncoder = (fail) => (bytes, start, end, out) => {
+  if (scanPlain(bytes, start, end)) {
+    let { value, fraction } = plain;
+    while (fraction > 0 && value % 10 === 0) {
+      value /= 10;
+      fraction--;
+    }
+    out.long(fraction);
+    writeUnscaled(out, value);
+    return true;
+  }
   const parts = splitDecimal(readText(bytes, start, end), fail);
   const [whole, fraction] = parts ?? ['0', ''];
-  let scale = fraction.length;
-  while (scale > 0 && fraction.charCodeAt(scale - 1) === ZERO) scale--;
-  out.long(scale);
-  const unscaled = whole + fraction.slice(0, scale);
-  if (unscaled.length <= 15) writeUnscaled(out, Number(unscaled));
-  else writeUnscaledBig(out, BigInt(unscaled));
+  const kept = fraction.replace(/0+$/, '');
+  out.long(kept.length);
+  writeUnscaledBig(out, BigInt(whole + kept));
   return parts !== null;
 };
 

@@ -1,5 +1,6 @@
-// Owns geometric values: PostgreSQL's own shapes and PostGIS to the structs that Debezium has for them, with WKB inside.
-// Knows no column. Shapes: https://www.postgresql.org/docs/current/datatype-geometric.html; WKB: OGC 06-103r4, 8.2.
+// Owns geometric values: PostgreSQL's own shapes and PostGIS to the structs that Debezium has for them, with
+// WKB inside. Knows no column. Shapes: https://www.postgresql.org/docs/current/datatype-geometric.html; WKB:
+// OGC 06-103r4, 8.2.
 import { ByteWriter } from '../../src/topic/byte-writer.ts';
 import { type Fail, type MakeEncoder, readText } from './encode-scan.ts';
 import { hexByte } from './encode-text.ts';
@@ -94,7 +95,9 @@ export const encodePath = shape(/^(\[\(#,#\)(,\(#,#\))*\]|\(\(#,#\)(,\(#,#\))*\)
   return true;
 });
 
-/** WKB closes its rings. A polygon whose last point is its first already looks the same with and without it. */
+/**
+ * WKB closes its rings. A polygon whose last point is its first already looks the same with and without it.
+ */
 export const encodePolygon = shape(/^\(\(#,#\)(,\(#,#\))*\)$/, (out, numbers) => {
   const [x = 0, y = 0] = numbers;
   const isClosed = numbers.length > 2 && numbers.at(-2) === x && numbers.at(-1) === y;
@@ -112,7 +115,9 @@ export const encodeCircle = shape(/^<\(#,#\),#>$/, (out, [x = 0, y = 0, radius =
 /** EWKB: this bit of the type says that a reference system follows. */
 const HAS_SRID = 0x2000_0000;
 
-/** PostGIS prints hexadecimal EWKB; its bytes are kept whole, and the reference system is read out of them. */
+/**
+ * PostGIS prints hexadecimal EWKB; its bytes are kept whole, and the reference system is read out of them.
+ */
 export const encodeEwkb =
   (hasExtensions: boolean): MakeEncoder =>
   (fail) =>

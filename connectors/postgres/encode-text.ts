@@ -46,8 +46,8 @@ export const encodeBit: MakeEncoder = (fail) => (bytes, start, end, out) => {
 };
 
 /**
- * Bit strings: little-endian bytes, the last character is bit 0, zero bytes at the end are left out. `fixed`: the
- * length is in the schema; else a leading zero bit is lost to the reader.
+ * Bit strings: little-endian bytes, the last character is bit 0, zero bytes at the end are left out. `fixed`:
+ * the length is in the schema; else a leading zero bit is lost to the reader.
  */
 export const encodeBits =
   (isFixed: boolean): MakeEncoder =>

@@ -1,5 +1,6 @@
-// Owns dates, times and timestamps: ISO text to counts since 1970-01-01, by proleptic Gregorian arithmetic, years BC
-// and up to 5874897 included. Knows no column. DateStyle=ISO and TimeZone=UTC are pinned by the connection.
+// Owns dates, times and timestamps: ISO text to counts since 1970-01-01, by proleptic Gregorian arithmetic,
+// years BC and up to 5874897 included. Knows no column. DateStyle=ISO and TimeZone=UTC are pinned by the
+// connection.
 import {
   COLON,
   DOT,
@@ -14,7 +15,9 @@ import {
 export const MICROS_PER_DAY = 86_400_000_000;
 const LETTER_C = 67;
 
-/** Days from 1970-01-01; years count through zero (1 BC is 0). Eras of 400 years begin on the first of March. */
+/**
+ * Days from 1970-01-01; years count through zero (1 BC is 0). Eras of 400 years begin on the first of March.
+ */
 const daysFromCivil = (year: number, month: number, day: number): number => {
   const marchYear = month > 2 ? year : year - 1;
   const era = Math.floor(marchYear / 400);
@@ -40,31 +43,26 @@ type DateOptions = { isBc: boolean; fail: Fail };
 export const readDays = (bytes: Uint8Array, start: number, end: number, options: DateOptions): number => {
   const { isBc, fail } = options;
   if (end - start < 10 || bytes[end - 3] !== MINUS || bytes[end - 6] !== MINUS) fail();
-  const year = readDigits(bytes, start, end - 6, options);
-  const month = readDigits(bytes, end - 5, end - 3, options);
-  return daysFromCivil(isBc ? 1 - year : year, month, readDigits(bytes, end - 2, end, options));
+  const year = readDigits(bytes, start, end - 6, fail);
+  const month = readDigits(bytes, end - 5, end - 3, fail);
+  return daysFromCivil(isBc ? 1 - year : year, month, readDigits(bytes, end - 2, end, fail));
 };
 
 /** `HH:MM:SS`, up to six digits of fraction, as microseconds of the day; 24:00:00 is one. */
-export const readMicros = (
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  { fail }: { fail: Fail },
-): number => {
+export const readMicros = (bytes: Uint8Array, start: number, end: number, fail: Fail): number => {
   const width = end - start;
   if (width < 8 || bytes[start + 2] !== COLON || bytes[start + 5] !== COLON) fail();
-  const hours = readDigits(bytes, start, start + 2, { fail });
-  const minutes = readDigits(bytes, start + 3, start + 5, { fail });
-  const seconds = readDigits(bytes, start + 6, start + 8, { fail });
+  const hours = readDigits(bytes, start, start + 2, fail);
+  const minutes = readDigits(bytes, start + 3, start + 5, fail);
+  const seconds = readDigits(bytes, start + 6, start + 8, fail);
   const whole = ((hours * 60 + minutes) * 60 + seconds) * 1_000_000;
   if (width === 8) return whole;
   if (bytes[start + 8] !== DOT || width > 15) fail();
-  return whole + readDigits(bytes, start + 9, end, { fail }) * 10 ** (15 - width);
+  return whole + readDigits(bytes, start + 9, end, fail) * 10 ** (15 - width);
 };
 
 /** Where the date ends and a space stands; years may be longer than four digits. */
-export const dateEnd = (bytes: Uint8Array, start: number, end: number, { fail }: { fail: Fail }): number => {
+export const dateEnd = (bytes: Uint8Array, start: number, end: number, fail: Fail): number => {
   let at = start + 10;
   while (at < end && bytes[at] !== SPACE) at++;
   if (at >= end) fail();
@@ -93,12 +91,14 @@ export const encodeTime =
   (unit: 'micros' | 'millis'): MakeEncoder =>
   (fail) =>
   (bytes, start, end, out) => {
-    const micros = readMicros(bytes, start, end, { fail });
+    const micros = readMicros(bytes, start, end, fail);
     out.long(unit === 'micros' ? micros : Math.floor(micros / 1000));
     return unit === 'micros' || micros % 1000 === 0;
   };
 
-/** timestamp without zone; microseconds past 64 bits (years from 294247 on) are cut to the highest there is. */
+/**
+ * timestamp without zone; microseconds past 64 bits (years from 294247 on) are cut to the highest there is.
+ */
 export const encodeTimestamp =
   (unit: 'micros' | 'millis'): MakeEncoder =>
   (fail) => {
@@ -113,9 +113,9 @@ export const encodeTimestamp =
         return false;
       }
       const era = eraStart(bytes, start, end);
-      const space = dateEnd(bytes, start, era, { fail });
+      const space = dateEnd(bytes, start, era, fail);
       const days = readDays(bytes, start, space, { isBc: era < end, fail });
-      const micros = readMicros(bytes, space + 1, era, { fail });
+      const micros = readMicros(bytes, space + 1, era, fail);
       const units = Math.floor(micros / divisor);
       const isExact = micros % divisor === 0;
       if (days < safeDays && days > -safeDays) {

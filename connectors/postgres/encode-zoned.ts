@@ -1,4 +1,5 @@
-// Owns zoned times and intervals: timestamptz and timetz to ISO text in UTC, intervals to microseconds. Knows no column.
+// Owns zoned times and intervals: timestamptz and timetz to ISO text in UTC, intervals to microseconds. Knows
+// no column.
 import {
   DOT,
   type Fail,
@@ -23,8 +24,9 @@ const isoYear = (year: string, isBc: boolean): string => {
 };
 
 /**
- * `2024-02-29 10:34:56.1+00` to `2024-02-29T10:34:56.100000Z`, with as many digits as the column holds. The server
- * prints UTC, because the connection says so; any other offset is refused. Infinities stay the words they are.
+ * `2024-02-29 10:34:56.1+00` to `2024-02-29T10:34:56.100000Z`, with as many digits as the column holds. The
+ * server prints UTC, because the connection says so; any other offset is refused. Infinities stay the words
+ * they are.
  */
 export const encodeTimestampTz =
   (digits: number): MakeEncoder =>
@@ -36,12 +38,12 @@ export const encodeTimestampTz =
     }
     const era = eraStart(bytes, start, end);
     const zone = era - UTC.length;
-    const space = dateEnd(bytes, start, era, { fail });
+    const space = dateEnd(bytes, start, era, fail);
     const isPlain = era === end && space - start === 10;
     const time = zone - space - 1;
     if (!matches(UTC, bytes, zone, era)) fail();
     readDays(bytes, start, space, { isBc: era < end, fail });
-    readMicros(bytes, space + 1, zone, { fail });
+    readMicros(bytes, space + 1, zone, fail);
     const year = isPlain ? '' : isoYear(readText(bytes, start, space - 6), era < end);
     const date = isPlain ? start : space - 6;
     const fraction = Math.max(time - 9, digits);
@@ -74,12 +76,14 @@ const offsetSeconds = (text: string, fail: Fail): number => {
   return sign === '-' ? -total : total;
 };
 
-/** timetz, shifted to UTC within one day, zeros at the fraction's end dropped; the offset itself is not kept. */
+/**
+ * timetz, shifted to UTC within one day, zeros at the fraction's end dropped; the offset itself is not kept.
+ */
 export const encodeTimeTz: MakeEncoder = (fail) => (bytes, start, end, out) => {
   let zone = start + 8;
   while (zone < end && bytes[zone] !== PLUS && bytes[zone] !== MINUS) zone++;
   const offset = offsetSeconds(readText(bytes, zone, end), fail) * 1_000_000;
-  const shifted = readMicros(bytes, start, zone, { fail }) - offset;
+  const shifted = readMicros(bytes, start, zone, fail) - offset;
   const micros = ((shifted % MICROS_PER_DAY) + MICROS_PER_DAY) % MICROS_PER_DAY;
   const seconds = Math.floor(micros / 1_000_000);
   const fraction = String(micros % 1_000_000)
@@ -98,8 +102,8 @@ const ISO_INTERVAL =
   /^P(?:(-?\d+)Y)?(?:(-?\d+)M)?(?:(-?\d+)D)?(?:T(?:(-?\d+)H)?(?:(-?\d+)M)?(?:(-?)(\d+)(?:\.(\d{1,6}))?S)?)?$/;
 
 /**
- * interval in IntervalStyle iso_8601 to microseconds. Exact for days (24 hours) and times; with months the number is
- * only what Debezium makes of them, because months, days and microseconds are three numbers.
+ * interval in IntervalStyle iso_8601 to microseconds. Exact for days (24 hours) and times; with months the
+ * number is only what Debezium makes of them, because months, days and microseconds are three numbers.
  */
 export const encodeInterval: MakeEncoder = (fail) => (bytes, start, end, out) => {
   const infinity = infinitySign(bytes, start, end);

@@ -7,14 +7,16 @@ type Pattern = { isNegative: boolean; namespace: RegExp; table: RegExp };
 const bad = (pattern: string, reason: string): VarveError =>
   new VarveError(
     'config_invalid',
-    `The table pattern ${JSON.stringify(pattern)} ${reason} Write schema.table, with * for any characters, ? for one, ` +
-      'double quotes around names with dots, capitals or spaces, and ! in front to leave tables out.',
+    `The table pattern ${JSON.stringify(pattern)} ${reason} Write schema.table, with * for any characters, ` +
+      '? for one, double quotes around names with dots, capitals or spaces, and ! in front to leave tables out.',
     { facts: { pattern } },
   );
 
 const escapeRegExp = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
 
-/** One name: quoted, where everything stands for itself and "" is a quote, or bare, where * and ? are wild. */
+/**
+ * One name: quoted, where everything stands for itself and "" is a quote, or bare, where * and ? are wild.
+ */
 const NAME = /^(?:"((?:[^"]|"")+)"|([^".!\s]+))/;
 
 const readName = (pattern: string, rest: string): [RegExp, string] => {
@@ -43,15 +45,16 @@ const parsePattern = (pattern: string): Pattern => {
 };
 
 /**
- * A predicate over table names: true when some pattern fits and none with `!` does. Throws `config_invalid` for a
- * pattern that cannot be read, an empty list, and a list that only leaves out.
+ * A predicate over table names: true when some pattern fits and none with `!` does. Throws `config_invalid`
+ * for a pattern that cannot be read, an empty list, and a list that only leaves out.
  */
 export const compilePatterns = (patterns: readonly string[]): ((name: TableName) => boolean) => {
   const parsed = patterns.map(parsePattern);
   if (parsed.every((pattern) => pattern.isNegative)) {
     throw new VarveError(
       'config_invalid',
-      'The list of tables picks none: it is empty or has only patterns with !. Add what to capture, such as "public.*".',
+      'The list of tables picks none: it is empty or has only patterns with !. Add what to capture, such as ' +
+        '"public.*".',
     );
   }
   return ([namespace, table]) => {

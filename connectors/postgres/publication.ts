@@ -55,7 +55,8 @@ export const ensurePublication = async (
   const known = await readPublication(client, options.name);
   const ours = known === null ? options.create === 'auto' : known.comment === commentOf(options.pipeline);
   if (ours && options.create === 'auto') {
-    const missing = known === null ? tables : (await findGaps(client, { ...options, ...known }, tables)).missing;
+    const missing =
+      known === null ? tables : (await findGaps(client, { ...options, ...known }, tables)).missing;
     if (known === null || missing.length > 0) {
       await refuseUnidentified(client, missing);
       await change(client, known === null ? creation(options, missing) : [addition(options.name, missing)]);

@@ -7,7 +7,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type pg from 'pg';
 import type { VarveError } from '../../src/errors.ts';
-import { type ConnectionSettings, openClient } from './connection.ts';
+import { addressText, type ConnectionSettings, openClient } from './connection.ts';
 import { mapPostgresError } from './error-map.ts';
 import { FrameBuffer } from './replication-frames.ts';
 
@@ -41,6 +41,8 @@ export class ReplicationSocket {
   /** Milliseconds of performance.now() when bytes came last, or reading was resumed last. */
   heardAtMs = performance.now();
   readonly #doing: string;
+  /** A Unix socket holds so little that the server would only wait for us. */
+  readonly #coalesceMs: number;
   readonly #landing: Landing;
   #stream: Duplex;
   #failure: VarveError | null = null;
@@ -110,7 +112,7 @@ export class ReplicationSocket {
     while (!this.frames.hasFrame) {
       if (this.#isInterrupted) return false;
       if (this.#failure) throw this.#failure;
-      const restMs = isBehind ? this.heardAtMs + COALESCE_MS - performance.now() : 0;
+      const restMs = isBehind ? this.heardAtMs + this.#coalesceMs - performance.now() : 0;
       if (restMs >= 1) await new Promise((resolve) => setTimeout(resolve, restMs));
       await this.#read();
     }

@@ -102,8 +102,14 @@ export const createSlot = async (
 };
 
 const REFUSALS: Readonly<Record<string, readonly [ErrorKind, string]>> = {
-  '42710': ['state_lost', 'It is not of this start: run varve reset FILE, or set source.slot to a free name.'],
-  '53400': ['source_not_ready', 'Raise max_replication_slots, or drop an abandoned slot; varve check FILE tells.'],
+  '42710': [
+    'state_lost',
+    'It is not of this start: run varve reset FILE, or set source.slot to a free name.',
+  ],
+  '53400': [
+    'source_not_ready',
+    'Raise max_replication_slots, or drop an abandoned slot; varve check FILE tells.',
+  ],
   '55000': ['source_not_ready', 'Set wal_level to logical and restart the server; varve check FILE tells.'],
 };
 

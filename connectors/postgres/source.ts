@@ -1,14 +1,78 @@
 // Owns the PostgreSQL source as the pipeline sees it: puts slot, publication, snapshot, log and checks together. Lives for
-// one attempt: what breaks a connection of it is mended by opening another.
-import type pg from 'pg';
-import type { LogReader } from '../../src/capture/log-reader.ts';
-import type { ResumePoint } from '../../src/change/event.ts';
+// one attempt: what breaks a connection of it is mended by opening another source.
 import type { TableName, TableSchema } from '../../src/change/schema.ts';
-import type { Finding, Identity, SnapshotRequest, Source, SourceContext } from '../../src/connector.ts';
-import type { PreparedTable, SourceBlock } from '../../src/topic/prepared-table.ts';
-import { openClient } from './connection.ts';
+import type { Source, SourceContext } from '../../src/connector.ts';
 import { makeLogReader } from './log-reader.ts';
 import { formatLsn, parseLsn } from './lsn.ts';
-import type { Settings } from './options.ts';
+import { type PostgresOptions, resolveOptions } from './options.ts';
+import { runPreflight } from './preflight.ts';
 import { makeSourceBlock, makeSourcePosition } from './source-block.ts';
-import * as parts from './source-parts.ts';
+import { SourceClients } from './source-clients.ts';
+import { SourceMemory } from './source-memory.ts';
+import * as objects from './source-objects.ts';
+import { openSourceSnapshot } from './source-snapshot.ts';
+import { WatchedLog } from './source-watch.ts';
+
+/** Connects and returns. Throws `config_invalid`, `source_unreachable` or `source_denied`. */
+export const openSource = async (options: PostgresOptions, context: SourceContext): Promise<Source> => {
+  const settings = resolveOptions(options, context);
+  const clients = new SourceClients(settings, context.knownSchema ?? (() => null));
+  const memory = new SourceMemory(clients);
+  const position = makeSourcePosition();
+  const { connection, pipeline, applicationName, slot, publication, onRewrite } = settings;
+
+  const listTables = async (): Promise<TableSchema[]> => {
+    const found = await (await clients.catalog()).tables();
+    return found.map(({ table }) => table.schema);
+  };
+  const listNames = async (): Promise<TableName[]> => (await listTables()).map(({ name }) => name);
+
+  const openLog = (): WatchedLog => {
+    const log = makeLogReader({
+      connection,
+      applicationName,
+      slot,
+      publications: [publication.name],
+      nowMicros: context.now,
+      position,
+      resolve: async (relation) => (await clients.catalog()).resolve(relation),
+    });
+    const warn = (message: string): void => context.log('warn', message);
+    return new WatchedLog({
+      log,
+      facts: memory.facts,
+      tables: listNames,
+      look: memory.look,
+      onRewrite,
+      warn,
+    });
+  };
+
+  await clients.ask('connecting', (side) => side.query('SELECT 1'));
+  return {
+    block: makeSourceBlock({ pipeline, database: connection.database }, position),
+    identity: async () => memory.print(await listNames()),
+    verifyIdentity: (stored) => memory.verify(stored),
+    tables: listTables,
+    check: async () => {
+      const names = await listNames();
+      return clients.ask('checking the source', (side) => runPreflight(side, settings, names));
+    },
+    prepare: (tables) => objects.preparePublication(clients, tables),
+    dropUnused: () => objects.removeSlot(clients),
+    isFresh: async () => !(await objects.hasSlot(clients)),
+    beginSnapshot: ({ tables }) => openSourceSnapshot({ clients, memory, position, tables, beside: false }),
+    snapshotMore: ({ tables }) => openSourceSnapshot({ clients, memory, position, tables, beside: true }),
+    beginLog: () => objects.makeSlot(clients),
+    verifyResume: (after) => memory.verifyResume(parseLsn(after)),
+    log: openLog,
+    end: async () => formatLsn(await clients.ask('asking where the log ends', objects.readEnd)),
+    covers: (point, end) => parseLsn(point) >= parseLsn(end),
+    distance: (from, to) => Math.max(0, Number(parseLsn(to) - parseLsn(from))),
+    reset: async () => {
+      await objects.removeSlot(clients);
+      await objects.removePublication(clients);
+    },
+    close: () => clients.close(),
+  };
+};

@@ -1,5 +1,6 @@
-// Owns which column is which: finds the ids (attnum) of the columns that the log describes, and the key among them.
-// Pure. The log has names, types and order; the catalog has ids but may be ahead of the log, past renames and drops.
+// Owns which column is which: finds the ids (attnum) of the columns that the log describes, and the key among
+// them. Pure. The log has names, types and order; the catalog has ids but may be ahead of the log, past
+// renames and drops.
 import type { TableSchema } from '../../src/change/schema.ts';
 import type { LiveColumn, LiveTable } from './catalog-queries.ts';
 import type { RelationMessage } from './pgoutput.ts';
@@ -24,8 +25,9 @@ const isRising = (ids: readonly (number | null)[]): boolean => {
 };
 
 /**
- * By name. Where the catalog and the previous schema disagree, the name was dropped and added again (or swapped): the
- * catalog is right if it has the log's type, and the schema is right if the catalog is ahead. Null: neither knows it.
+ * By name. Where the catalog and the previous schema disagree, the name was dropped and added again (or
+ * swapped): the catalog is right if it has the log's type, and the schema is right if the catalog is ahead.
+ * Null: neither knows it.
  */
 const matchNames = (
   logged: readonly LoggedColumn[],
@@ -87,9 +89,9 @@ const holdsSame = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((id) => b.includes(id));
 
 /**
- * Ids of the key's columns in key order; empty for a table without key. An identity index is the key, because that is
- * what updates and deletes are told by; else it is the primary key. The log says which columns are in the identity, the
- * catalog in which order.
+ * Ids of the key's columns in key order; empty for a table without key. An identity index is the key, because
+ * that is what updates and deletes are told by; else it is the primary key. The log says which columns are in
+ * the identity, the catalog in which order.
  */
 export const findKey = (
   relation: RelationMessage,

@@ -1,5 +1,5 @@
-// Owns PreparedTable for PostgreSQL: a schema with one encoder a column, wrapped so that what cannot be encoded says
-// where. Knows no catalog and no connection.
+// Owns PreparedTable for PostgreSQL: a schema with one encoder a column, wrapped so that what cannot be
+// encoded says where. Knows no catalog and no connection.
 import { type Column, type TableName, type TableSchema, tableText } from '../../src/change/schema.ts';
 import { VarveError } from '../../src/errors.ts';
 import type { EncodeValue, PreparedTable } from '../../src/topic/prepared-table.ts';
@@ -16,15 +16,16 @@ const refuse = (table: TableName, column: ColumnShape): Fail => {
   return () => {
     throw new VarveError(
       'value_unsupported',
-      `A value of column ${JSON.stringify(column.name)} of ${tableText(table)} is not what PostgreSQL prints for ` +
-        `${column.sourceType}. Nothing of the row was published. Are DateStyle, IntervalStyle, bytea_output or ` +
-        'lc_monetary forced to other values, or does a proxy rewrite the stream? If not, please report it.',
+      `A value of column ${JSON.stringify(column.name)} of ${tableText(table)} is not what PostgreSQL prints ` +
+        `for ${column.sourceType}. Nothing of the row was published. Are DateStyle, IntervalStyle, ` +
+        'bytea_output or lc_monetary forced to other values, or does a proxy rewrite the stream? If not, ' +
+        'please report it.',
       { facts: { table: tableText(table), column: column.name, type: column.sourceType } },
     );
   };
 };
 
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true });
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 const isUtf8 = (bytes: Uint8Array, start: number, end: number): boolean => {
   let at = start;
@@ -50,14 +51,14 @@ const guardUtf8 =
 const hex = (bytes: Uint8Array, start: number, end: number): string =>
   `\\x${Array.from(bytes.subarray(start, end), (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
 
-export type PrepareOptions = {
+type PrepareOptions = {
   /** The server does not vouch for UTF-8 (server_encoding SQL_ASCII), so every string is looked at. */
   checkUtf8: boolean;
   /** Gives the table with this column optional. */
   relax: (column: number) => PreparedTable;
 };
 
-export type Shape = { name: TableName; columns: readonly ColumnShape[]; types: Types };
+type Shape = { name: TableName; columns: readonly ColumnShape[]; types: Types };
 
 /** One encoder a column, in the order of `columns`. They throw `value_unsupported`. */
 export const makeEncoders = ({ name, columns, types }: Shape, checkUtf8: boolean): EncodeValue[] =>

@@ -1,5 +1,5 @@
-// Owns which Connect type and which encoder a PostgreSQL type has: Debezium's defaults, and plain text where Debezium
-// leaves a column out. Pure: types are described to it, by name. Knows no table.
+// Owns which Connect type and which encoder a PostgreSQL type has: Debezium's defaults, and plain text where
+// Debezium leaves a column out. Pure: types are described to it, by name. Knows no table.
 import type { ConnectType } from '../../src/change/schema.ts';
 import type { EncodeValue } from '../../src/topic/prepared-table.ts';
 import { encodeArray, encodeHstore, encodeVector } from './encode-array.ts';
@@ -18,7 +18,10 @@ import { encodeDate, encodeTime, encodeTimestamp } from './encode-time.ts';
 import { encodeInterval, encodeTimestampTz, encodeTimeTz } from './encode-zoned.ts';
 import * as shapes from './type-shapes.ts';
 
-/** One row of pg_type, with what hangs on it. Built-in types have fixed oids, all others are known by name only. */
+/**
+ * One row of pg_type, with what hangs on it. Built-in types have fixed oids, all others are known by name
+ * only.
+ */
 export type SourceType = {
   oid: number;
   namespace: string;
@@ -52,8 +55,9 @@ const fixed = (connect: ConnectType, makeEncoder: MakeEncoder): MapByTypmod => {
 const PLAIN_TEXT = mapped({ type: 'string' }, encodeText);
 
 /**
- * numeric: precision in the upper half of typmod - 4, scale in the lowest eleven bits, signed. Avro wants a scale from
- * 0 to precision, so a negative scale is spelt out in digits, and a scale beyond the precision widens it.
+ * numeric: precision in the upper half of typmod - 4, scale in the lowest eleven bits, signed. Avro wants a
+ * scale from 0 to precision, so a negative scale is spelt out in digits, and a scale beyond the precision
+ * widens it.
  */
 const mapNumeric: MapByTypmod = (typmod) => {
   if (typmod < 0) return mapped(shapes.VARIABLE_DECIMAL, encodeVariableDecimal);
@@ -143,8 +147,9 @@ const mapArray = (type: SourceType, typmod: number, types: Types): MappedType =>
 };
 
 /**
- * The Connect type and the encoder of a column of this type. `types` describes the type and all that it is made of; a
- * type that it does not know, and every type that Debezium leaves out, is carried as the source's text.
+ * The Connect type and the encoder of a column of this type. `types` describes the type and all that it is
+ * made of; a type that it does not know, and every type that Debezium leaves out, is carried as the source's
+ * text.
  */
 export const mapType = (oid: number, typmod: number, types: Types): MappedType => {
   const type = types.get(oid);

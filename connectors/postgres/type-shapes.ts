@@ -1,8 +1,9 @@
-// Owns the Connect types with a name of their own that Debezium gives to PostgreSQL values. Knows no encoding.
+// Owns the Connect types with a name of their own that Debezium gives to PostgreSQL values. Knows no
+// encoding.
 import type { ConnectField, ConnectType } from '../../src/change/schema.ts';
 
 /** A type that is only a name on top of a primitive; all of these are version 1. */
-export const named = (type: ConnectType['type'], name: string): ConnectType => ({ type, name, version: 1 });
+const named = (type: ConnectType['type'], name: string): ConnectType => ({ type, name, version: 1 });
 
 export const timeType = (type: ConnectType['type'], name: string): ConnectType =>
   named(type, `io.debezium.time.${name}`);

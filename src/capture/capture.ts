@@ -7,6 +7,7 @@
 import type { Begin, LogEvent, ResumePoint, RowChange, Stale, Truncate } from '../change/event.ts';
 import { formatOrder, type Order, type OrderParts, parseOrder } from '../change/order.ts';
 import { tableText } from '../change/schema.ts';
+import { atOnce } from '../crash-point.ts';
 import { VarveError } from '../errors.ts';
 import type { Outbox, TableOut } from '../topic/outbox.ts';
 import type { PreparedTable } from '../topic/prepared-table.ts';
@@ -232,7 +233,7 @@ export class Capture {
     ]);
     const confirmed = durable.then(
       () => {
-        reader.confirm(checkpoint.resume);
+        atOnce('source.confirm', () => reader.confirm(checkpoint.resume));
         onDurable(checkpoint, events);
       },
       (cause: unknown) => {

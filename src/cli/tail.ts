@@ -43,7 +43,7 @@ class Tail {
     const { offset } = view;
     const order = text.decode(view.header('varve.order') ?? undefined);
     const value = view.bytes.slice(view.valueStart, view.valueEnd);
-    const id = new DataView(value.buffer).getUint32(1);
+    const id = new DataView(value.buffer, value.byteOffset).getUint32(1);
     let read = this.#readers.get(id);
     if (read === undefined) {
       const compiled = compileReader(await this.#feed.schema(id));

@@ -1,5 +1,6 @@
 // Owns topic -> table for one topic: when to read, when to commit, when a finished snapshot may be swept. Knows neither
 // the topic's nor the table's make. Offsets come from the table's own commit and from nowhere else.
+import { durably } from '../crash-point.ts';
 import { VarveError } from '../errors.ts';
 import type { Feed, FeedBatch } from '../topic/feed.ts';
 import { readState, type SchemaRecord, type SnapshotRecord, STATE_KEYS } from '../topic/state.ts';
@@ -120,7 +121,9 @@ class Fold {
       this.#complete = null;
     }
     onCommit(report, table.offsets());
-    for (const [partition, offset] of table.offsets()) await feed.release(topic, partition, offset);
+    for (const [partition, offset] of table.offsets()) {
+      await durably('table.release', () => feed.release(topic, partition, offset));
+    }
   }
 
   #isDue(atEnd: boolean): boolean {

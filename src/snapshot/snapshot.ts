@@ -4,6 +4,7 @@
 import type { RowChange } from '../change/event.ts';
 import { formatOrder } from '../change/order.ts';
 import { tableText } from '../change/schema.ts';
+import { durably } from '../crash-point.ts';
 import { VarveError } from '../errors.ts';
 import { type Outbox, snapshotOrder } from '../topic/outbox.ts';
 import type { PreparedTable } from '../topic/prepared-table.ts';
@@ -72,8 +73,10 @@ class SnapshotRun {
     if (signal.aborted)
       throw new VarveError('source_unreachable', 'The snapshot was stopped before it was complete.');
     await session.verify([...this.#runs.keys()].map((table) => table.schema.name));
-    await outbox.flush([...this.#runs.values()].map((run) => this.#record(run, true)));
-    await outbox.settled();
+    await durably('snapshot.markers', async () => {
+      await outbox.flush([...this.#runs.values()].map((run) => this.#record(run, true)));
+      await outbox.settled();
+    });
   }
 
   async #register({ table, estimatedRows }: ChunkSpec<PreparedTable>): Promise<void> {
@@ -119,7 +122,7 @@ class SnapshotRun {
         if (wait !== null) await wait;
         run.rows++;
       }
-      if (outbox.bytes > FLUSH_BYTES) await outbox.flush([]);
+      if (outbox.bytes > FLUSH_BYTES) await durably('snapshot.rows', () => outbox.flush([]));
       onProgress({ table: run.topic, rows: run.rows, estimatedRows: run.estimatedRows, tableDone: false });
     }
     run.chunksLeft--;

@@ -2,6 +2,9 @@
 
 const utf8 = new TextEncoder();
 
+/** Below this many bytes a loop is faster than making a view of the source. */
+const SHORT = 128;
+
 /** Numbers are little-endian unless the name says Be. `pos` is the next free byte; `bytes` may move when it grows. */
 export class ByteWriter {
   bytes: Uint8Array;
@@ -57,25 +60,30 @@ export class ByteWriter {
     this.bytes[this.pos++] = rest;
   }
 
-  /** Zigzag varint of a signed 64-bit integer. */
+  /** Zigzag varint of a signed 64-bit integer. In two halves of numbers, because bigint arithmetic is slow. */
   bigLong(value: bigint): void {
     this.ensure(10);
-    let rest = BigInt.asUintN(64, (value << 1n) ^ (value >> 63n));
-    while (rest > 0x7fn) {
-      this.bytes[this.pos++] = Number(rest & 0x7fn) | 0x80;
-      rest >>= 7n;
+    const zigzag = BigInt.asUintN(64, (value << 1n) ^ (value >> 63n));
+    let low = Number(zigzag & 0xffffffffn);
+    let high = Number(zigzag >> 32n);
+    const { bytes } = this;
+    let { pos } = this;
+    while (high > 0 || low > 0x7f) {
+      bytes[pos++] = (low & 0x7f) | 0x80;
+      low = ((low >>> 7) | (high << 25)) >>> 0;
+      high >>>= 7;
     }
-    this.bytes[this.pos++] = Number(rest);
+    bytes[pos++] = low;
+    this.pos = pos;
   }
 
   raw(source: Uint8Array, start = 0, end = source.length): void {
     const count = end - start;
     this.ensure(count);
-    if (count < 24) {
-      let at = this.pos;
-      for (let from = start; from < end; from++) this.bytes[at++] = source[from] as number;
-    } else this.bytes.set(source.subarray(start, end), this.pos);
-    this.pos += count;
+    const { bytes, pos } = this;
+    if (count < SHORT) for (let at = 0; at < count; at++) bytes[pos + at] = source[start + at]!;
+    else bytes.set(source.subarray(start, end), pos);
+    this.pos = pos + count;
   }
 
   /** Length-prefixed bytes, as Avro writes strings and bytes. */

@@ -3,6 +3,7 @@
 import type { RowChange } from '../change/event.ts';
 import { formatOrder, type Order, type OrderParts } from '../change/order.ts';
 import type { TableName, TableSchema } from '../change/schema.ts';
+import { durably } from '../crash-point.ts';
 import { VarveError } from '../errors.ts';
 import { EnvelopeWriter, prepareEnvelope } from './envelope.ts';
 import { Change } from './envelope-change.ts';
@@ -177,7 +178,7 @@ export class Outbox {
       await this.#inFlight;
     if (this.#failure !== undefined) throw this.#failure;
     this.#inFlightBytes += bytes;
-    const durable = this.#options.publisher.write(write).then(
+    const durable = durably('topic.write', () => this.#options.publisher.write(write)).then(
       () => {
         this.#inFlightBytes -= bytes;
       },

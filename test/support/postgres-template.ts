@@ -24,16 +24,18 @@ const run = promisify(execFile);
 
 export const postgresPassword = 'varve-test';
 
-/** Makes the folder of one new server: a copy of the template, or an initdb of its own. */
-export const makeServerFolder = async (major: number, freshInitdb: boolean): Promise<ServerFolder> => {
+/** Makes the empty folder of one new server. */
+export const makeServerFolder = async (major: number): Promise<ServerFolder> => {
   const { bin, version } = await preparePackage(major);
-  const template = freshInitdb ? undefined : await prepareTemplate(bin, version);
   const root = await mkdtemp(join(await openTempFolder(), 'varve-pg-'));
-  const folder = { root, data: join(root, 'data'), log: join(root, 'log'), bin, version };
   if (serverUser) await chown(root, serverUser.uid, serverUser.gid);
-  if (template) await run('cp', ['-a', template, folder.data]);
-  else await initdb(bin, root);
-  return folder;
+  return { root, data: join(root, 'data'), log: join(root, 'log'), bin, version };
+};
+
+/** Fills it: with a copy of the template, or by an initdb of its own. */
+export const fillServerFolder = async (folder: ServerFolder, freshInitdb: boolean): Promise<void> => {
+  if (freshInitdb) return initdb(folder.bin, folder.root);
+  await run('cp', ['-a', await prepareTemplate(folder.bin, folder.version), folder.data]);
 };
 
 const prepareTemplate = async (bin: string, version: string): Promise<string> =>
@@ -67,7 +69,8 @@ const preparePackage = async (major: number): Promise<{ bin: string; version: st
   if (!(await exists(join(installed, 'native/bin/postgres')))) {
     throw new Error(
       `PostgreSQL ${major} is not installed: node_modules/pg${major} is missing. It is an optional ` +
-        `dependency for linux-x64; run "npm ci --include=optional", or name a server in VARVE_TEST_PG_URL_${major}.`,
+        `dependency for linux-x64: run "npm ci --include=optional", or name a server in ` +
+        `VARVE_TEST_PG_URL_${major}.`,
     );
   }
   const version = JSON.parse(await readFile(join(installed, 'package.json'), 'utf8')).version as string;

@@ -6,7 +6,7 @@ import pg from 'pg';
 import { ran } from './components.ts';
 import { removeFolder } from './make-once.ts';
 import { pickPort, type ServerFolder, spawnServer, startWatchdog, stopServer } from './postgres-process.ts';
-import { makeServerFolder, postgresPassword } from './postgres-template.ts';
+import { fillServerFolder, makeServerFolder, postgresPassword } from './postgres-template.ts';
 
 export type PostgresMajor = 15 | 17 | 18;
 export type TestPostgres = {
@@ -25,7 +25,7 @@ export type TestPostgres = {
   start(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 };
-export type PostgresOptions = {
+type PostgresOptions = {
   readonly major?: PostgresMajor;
   /** Server settings, on top of logical decoding ones. */
   readonly settings?: Readonly<Record<string, string>>;
@@ -51,7 +51,7 @@ export const startPostgres = async (options: PostgresOptions = {}): Promise<Test
   const major = options.major ?? 17;
   const existing = process.env[`VARVE_TEST_PG_URL_${major}`];
   if (existing && !options.settings && !options.freshInitdb) return borrowDatabase(existing, major);
-  const folder = await makeServerFolder(major, options.freshInitdb ?? false);
+  const folder = await makeServerFolder(major);
   const watchdog = startWatchdog(folder);
   const settings = { ...baseSettings, unix_socket_directories: folder.root, ...options.settings };
   const dropAll = async (): Promise<void> => {
@@ -59,6 +59,7 @@ export const startPostgres = async (options: PostgresOptions = {}): Promise<Test
     watchdog.stdin?.end();
   };
   try {
+    await fillServerFolder(folder, options.freshInitdb ?? false);
     const started = await startOnFreePort(folder, settings);
     return new LocalServer({ major, folder, settings, dropAll, ...started });
   } catch (error) {

@@ -12,11 +12,11 @@ import { makeOnce } from './make-once.ts';
 const run = promisify(execFile);
 
 export type ReaderEngine = 'pyiceberg' | 'duckdb' | 'spark';
-export type PythonReaders = {
+type PythonReaders = {
   readonly python: string;
   readonly versions: { pyiceberg: string; duckdb: string };
 };
-export type SparkReader = {
+type SparkReader = {
   readonly python: string;
   readonly jar: string;
   readonly versions: { spark: string };
@@ -108,7 +108,7 @@ const demand = async (program: string, args: readonly string[], sentence: string
   }
 };
 
-export type ReadRequest = {
+type ReadRequest = {
   /** Path of a `*.metadata.json`. */
   readonly metadata: string;
   /** Absent: the current snapshot. */
@@ -118,7 +118,7 @@ export type ReadRequest = {
 };
 
 /** One engine, started once (Spark needs 8-25 s), asked any number of times. */
-export class TableReader {
+class TableReader {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
   readonly #name: string;

@@ -6,12 +6,13 @@ export type Import = {
   readonly names: readonly string[];
   readonly isDynamic: boolean;
 };
-export type FunctionSpan = {
+type FunctionSpan = {
   readonly name: string;
   readonly line: number;
   readonly lines: number;
   /** Their names; a destructured one has none. */
   readonly parameters: readonly string[];
+  readonly holdsTests: boolean;
 };
 export type Source = {
   /** Path below the root of the project, with `/`. */
@@ -148,7 +149,7 @@ const namesOf = (clause: string): string[] => {
 
 const findExports = (code: string): string[] => {
   const declared =
-    /^export\s+(?:(?:declare|async|abstract)\s+)*(?:const|let|function\s*\*?|class|type|interface)\s+([\w$]+)/gm;
+    /^export\s+(?:(?:async|abstract)\s+)*(?:const|let|function\s*\*?|class|type|interface)\s+([\w$]+)/gm;
   const listed = /^export\s+(?:type\s+)?\{([^}]*)\}(?!\s*from)/gm;
   return [
     ...[...code.matchAll(declared)].map((match) => match[1] ?? ''),
@@ -194,6 +195,7 @@ const findFunctions = (code: string): FunctionSpan[] => {
       line,
       lines: lineAt(code, end) - line + 1,
       parameters: parameters.map((part) => /^\s*(?:\.\.\.)?([\w$]+)/.exec(part)?.[1] ?? ''),
+      holdsTests: /\b(?:test|it)\(/.test(code.slice(close, end)),
     });
   }
   return found;

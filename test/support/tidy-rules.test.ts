@@ -80,13 +80,17 @@ plant('size', {
   good: `${'x'.repeat(110)}\n${imports(12)}${'x;\n'.repeat(380)}`,
 });
 plant('functions', {
-  rule: (text) => rules.checkFunctions(source(text)),
+  rule: (text) => rules.checkFunctions(source(text, 'test/x.test.ts')),
   bad: [
     `const f = () => {\n${'x;\n'.repeat(60)}};`,
     'const f = (a: A, b: B, c: C, d: D) => 1;',
     'type F = (a: A, b: B, c: C, d: D) => void;',
   ],
-  good: `describe('x', () => {\n${'x;\n'.repeat(99)}});\nconst g = (a: A, b: Map<K, V>, { c, d }: E) => 1;\nconst h = (a: A, b: B, start: number, end: number) => 1;`,
+  good: [
+    `describe('x', () => {\n${"test('x', f);\n".repeat(99)}});`,
+    'const g = (a: A, b: Map<K, V>, { c, d }: E) => 1;',
+    'const h = (a: A, b: B, start: number, end: number) => 1;',
+  ].join('\n'),
 });
 plant('constructs', {
   rule: (text) => rules.checkConstructs(source(text, 'test/x.test.ts')),
@@ -103,7 +107,7 @@ plant('constructs', {
     `// ${'TO'}${'DO'} later`,
     `// @ts-${'ignore'}`,
   ],
-  good: "// any enum, namespace or default\nconst any = 'export default'; Promise.any([any]); call(any(x));",
+  good: "// any enum, namespace or default\nconst any = 'export default'; Promise.any([any]); call(any(x), any, any);",
 });
 plant('non-null', {
   rule: (text) => rules.checkNonNull(source(text), new Set(['src/topic/x.ts'])),

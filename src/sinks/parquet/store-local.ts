@@ -5,6 +5,7 @@ import { copyFile, link, mkdir, open, opendir, readFile, rename, stat, unlink } 
 import { basename, dirname, isAbsolute, normalize } from 'node:path';
 import { VarveError } from '../../errors.ts';
 import type { Store, StoredFile } from './store.ts';
+import { codeOf, storeError } from './store-error.ts';
 
 const SCHEME = 'file://';
 /** Readers would take these for escapes, queries or globs, each in its own way. */
@@ -22,7 +23,7 @@ export const toFileUri = (path: string): string => {
 
 /** The path of `file:///x`, or of `file:/x` as Java writes it. Throws table_foreign for any other scheme. */
 export const fromFileUri = (uri: string): string => {
-  const path = /^file:(?:\/\/)?(\/.*)$/s.exec(uri)?.[1];
+  const path = /^file:(?:\/\/)?(\/(?!\/).*)$/s.exec(uri)?.[1];
   if (path !== undefined && !path.split('/').includes('..')) return path;
   throw new VarveError(
     'table_foreign',
@@ -33,33 +34,11 @@ export const fromFileUri = (uri: string): string => {
   );
 };
 
-const codeOf = (thrown: unknown): string => (thrown as NodeJS.ErrnoException)?.code ?? 'unknown';
-
-/** Runs one step and names what failed: a full disk comes right, anything else needs somebody. */
 const step = async <Result>(verb: string, path: string, work: () => Promise<Result>): Promise<Result> => {
   try {
     return await work();
   } catch (thrown) {
-    if (thrown instanceof VarveError) throw thrown;
-    const code = codeOf(thrown);
-    const facts = { path, code };
-    if (code === 'ENOSPC' || code === 'EDQUOT')
-      throw new VarveError(
-        'disk_full',
-        `No space left to ${verb} ${path}; free some, work goes on by itself.`,
-        {
-          facts,
-          cause: thrown,
-        },
-      );
-    throw new VarveError(
-      'store_failed',
-      `Could not ${verb} ${path}: ${code}. Check the disk and its permissions.`,
-      {
-        facts,
-        cause: thrown,
-      },
-    );
+    throw thrown instanceof VarveError ? thrown : storeError(verb, path, thrown);
   }
 };
 

@@ -7,9 +7,12 @@ import { type ErrorKind, VarveError } from '../../errors.ts';
 export const MARK = 'mark';
 export const RELEASED = 'released';
 export const LOCK_PREFIX = 'lock.';
-export const UNFINISHED_SUFFIX = '.tmp';
+const UNFINISHED_SUFFIX = '.tmp';
 
 const SEGMENT = /^(\d{12})\.segment$/;
+const UNFINISHED_SEGMENT = /^\d{12}\.segment\.tmp$/;
+/** Another process may be renaming these at any moment. */
+const IN_MOTION = new Set([MARK + UNFINISHED_SUFFIX, RELEASED + UNFINISHED_SUFFIX]);
 
 export const segmentPath = (path: string, number: number): string =>
   join(path, `${String(number).padStart(12, '0')}.segment`);
@@ -33,8 +36,8 @@ export const listDirectory = async (path: string): Promise<Listing> => {
     if (number !== undefined) listing.segments.push(Number(number));
     else if (name === MARK) listing.mark = true;
     else if (name === RELEASED) listing.released = true;
-    else if (name.endsWith(UNFINISHED_SUFFIX)) listing.unfinished.push(name);
-    else if (!name.startsWith(LOCK_PREFIX)) listing.other.push(name);
+    else if (UNFINISHED_SEGMENT.test(name)) listing.unfinished.push(name);
+    else if (!name.startsWith(LOCK_PREFIX) && !IN_MOTION.has(name)) listing.other.push(name);
   }
   return listing;
 };

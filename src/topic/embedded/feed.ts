@@ -22,8 +22,8 @@ export const openEmbeddedFeed = async ({ path }: EmbeddedFeedOptions): Promise<F
   const real = await realpath(path).catch((error: unknown) => {
     throw fileError(error, path);
   });
-  const log = await LogFollower.open(real);
-  return new EmbeddedFeed(real, log, new Map(await readReleased(real)));
+  const released = new Map(await readReleased(real));
+  return new EmbeddedFeed(real, await LogFollower.open(real), released);
 };
 
 class EmbeddedFeed implements Feed {

@@ -30,8 +30,13 @@ export class LogFollower {
 
   static async open(path: string): Promise<LogFollower> {
     const follower = new LogFollower(path, await requireMark(path));
-    await follower.#follow(follower.#mark);
-    return follower;
+    try {
+      await follower.#follow(follower.#mark);
+      return follower;
+    } catch (error) {
+      await follower.close();
+      throw error;
+    }
   }
 
   get state(): LogState {

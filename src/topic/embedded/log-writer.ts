@@ -37,10 +37,21 @@ export class LogWriter {
   /** Under the lock only. */
   static async open(path: string, birth: Birth): Promise<LogWriter> {
     const log = await recover(path, birth);
-    const mark = await MarkWriter.open(path);
-    const file = await open(segmentPath(path, (log.segments.at(-1) as Segment).number), 'r+');
+    const last = segmentPath(path, (log.segments.at(-1) as Segment).number);
+    const file = await open(last, 'r+').catch((error: unknown) => {
+      throw fileError(error, last);
+    });
+    const mark = await MarkWriter.open(path).catch(async (error: unknown) => {
+      await file.close();
+      throw fileError(error, path);
+    });
     const writer = new LogWriter(path, log, { now: birth.now, mark, file });
-    await writer.#moveMark({ durable: true });
+    await writer
+      .#guard(() => writer.#moveMark({ durable: true }))
+      .catch(async (error: unknown) => {
+        await writer.close();
+        throw error;
+      });
     return writer;
   }
 

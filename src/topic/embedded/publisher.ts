@@ -108,7 +108,7 @@ class EmbeddedPublisher implements Publisher {
   /** The subject does not matter here: ids are of texts. */
   registerSchema(_subject: string, schema: string): Promise<number> {
     const known = this.#schemas.get(schema);
-    if (known) return known;
+    if (known !== undefined) return known;
     const id = ++this.#schemaCount;
     const made = this.#append({ schemas: [[id, schema]] }).then(() => id);
     this.#schemas.set(schema, made);
@@ -211,9 +211,8 @@ class EmbeddedPublisher implements Publisher {
   }
 
   async #makeRoom(need: number): Promise<void> {
-    if (this.#log.currentBytes > 0 && this.#log.currentBytes + need > this.#segmentBytes)
-      await this.#log.roll();
     const now = this.#options.now();
+    if (this.#log.currentBytes > 0 && this.#isSegmentDone(now, need)) await this.#log.roll();
     if (this.#log.bytes + need <= this.#retention.bytes && now - this.#cleanedAt < RETENTION_EVERY_MS) return;
     this.#cleanedAt = now;
     let told = false;
@@ -245,8 +244,10 @@ class EmbeddedPublisher implements Publisher {
     return this.#log.segments.length === 1;
   }
 
-  get #segmentBytes(): number {
-    return Math.min(SEGMENT_BYTES, this.#retention.bytes / 8);
+  #isSegmentDone(now: number, need: number): boolean {
+    const { bytes, ageMs } = this.#retention;
+    const { at } = this.#log.segments.at(-1) as Segment;
+    return this.#log.currentBytes + need > Math.min(SEGMENT_BYTES, bytes / 8) || now - at > ageMs / 8;
   }
 }
 

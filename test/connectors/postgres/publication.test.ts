@@ -34,15 +34,17 @@ const options = (name: string, create: 'auto' | 'never' = 'auto'): PublicationOp
   pipeline: 'shop',
 });
 const members = async (name: string, on = client): Promise<string[]> =>
-  (await on.query('SELECT tablename FROM pg_publication_tables WHERE pubname = $1 ORDER BY 1', [name])).rows.map(
-    (row) => row.tablename,
-  );
-const refused = (kind: string, ...parts: RegExp[]) => (error: unknown) => {
-  assert.ok(error instanceof VarveError, String(error));
-  assert.equal(error.kind, kind, error.message);
-  for (const part of parts) assert.match(error.message, part);
-  return true;
-};
+  (
+    await on.query('SELECT tablename FROM pg_publication_tables WHERE pubname = $1 ORDER BY 1', [name])
+  ).rows.map((row) => row.tablename);
+const refused =
+  (kind: string, ...parts: RegExp[]) =>
+  (error: unknown) => {
+    assert.ok(error instanceof VarveError, String(error));
+    assert.equal(error.kind, kind, error.message);
+    for (const part of parts) assert.match(error.message, part);
+    return true;
+  };
 
 for (const major of [15, 18] as const satisfies PostgresMajor[]) {
   test(`PostgreSQL ${major}: made, extended, dropped`, async () => {
@@ -89,7 +91,10 @@ test('a table whose updates would fail is refused before it is published', async
     assert.deepEqual(await members('bad'), []);
   }
   await client.query('ALTER TABLE leaf REPLICA IDENTITY NOTHING');
-  await assert.rejects(ensurePublication(client, options('bad'), [t('root')]), refused('source_not_ready', /public\.leaf/));
+  await assert.rejects(
+    ensurePublication(client, options('bad'), [t('root')]),
+    refused('source_not_ready', /public\.leaf/),
+  );
   await client.query('ALTER TABLE leaf REPLICA IDENTITY FULL');
   await ensurePublication(client, options('whole'), [t('whole'), t('root')]);
   await dropPublication(client, options('whole'));
@@ -145,11 +150,19 @@ test('the SQL that is given mends it', async () => {
 });
 
 test('a role that may not is told who may', async () => {
-  await client.query('CREATE ROLE guest; GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest; SET ROLE guest');
+  await client.query(
+    'CREATE ROLE guest; GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest; SET ROLE guest',
+  );
   try {
-    await assert.rejects(ensurePublication(client, options('no'), [t('a')]), refused('source_denied', /to never: CREATE/));
+    await assert.rejects(
+      ensurePublication(client, options('no'), [t('a')]),
+      refused('source_denied', /to never: CREATE/),
+    );
     await client.query('RESET ROLE; GRANT CREATE ON DATABASE postgres TO guest; SET ROLE guest');
-    await assert.rejects(ensurePublication(client, options('no'), [t('a')]), refused('source_denied', /owner/));
+    await assert.rejects(
+      ensurePublication(client, options('no'), [t('a')]),
+      refused('source_denied', /owner/),
+    );
   } finally {
     await client.query('RESET ROLE');
   }

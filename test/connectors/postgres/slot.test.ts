@@ -72,7 +72,7 @@ test('a temporary slot goes with its connection', async () => {
 
 const endOf = async (): Promise<bigint> => {
   const [row] = await server.query("SELECT pg_current_wal_lsn() - '0/0' AS at");
-  return BigInt(String(row?.['at']));
+  return BigInt(String(row?.at));
 };
 const verify = async (name: string, at: bigint): Promise<void> =>
   withClients(server, async (side) =>
@@ -97,10 +97,14 @@ test('a slot that stands at or before the checkpoint may be continued', async ()
   await dropByName('fine');
 });
 
-const dropByName = (name: string): Promise<unknown> => server.query('SELECT pg_drop_replication_slot($1)', [name]);
+const dropByName = (name: string): Promise<unknown> =>
+  server.query('SELECT pg_drop_replication_slot($1)', [name]);
 
 test('a slot that is gone is missing, and the commands that repair it are named', async () => {
-  await assert.rejects(verify('gone', 16n), isKind('log_missing', /0\/10/, /varve snapshot FILE --all/, /--accept-gap/));
+  await assert.rejects(
+    verify('gone', 16n),
+    isKind('log_missing', /0\/10/, /varve snapshot FILE --all/, /--accept-gap/),
+  );
 });
 
 test('a slot of another plugin or database is not ours', async () => {
@@ -134,14 +138,16 @@ test('a log that ends before the checkpoint went back in time', async () => {
 test('a slot that somebody reads is busy, and says who', async () => {
   const at = await makeSlot('busy');
   const other = await openOwn(server, { replication: true });
-  await server.query("CREATE PUBLICATION p FOR TABLE t");
+  await server.query('CREATE PUBLICATION p FOR TABLE t');
   void other
     .query("START_REPLICATION SLOT busy LOGICAL 0/0 (proto_version '1', publication_names 'p')")
     .catch(() => undefined);
   await withClients(server, async (side) => {
     while (!(await readSlot(side, 'busy'))?.holder) await new Promise((resolve) => setTimeout(resolve, 10));
     await assert.rejects(verify('busy', at), isKind('log_busy', /varve_test/, /process \d+/));
-    await server.query("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'busy'");
+    await server.query(
+      "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'busy'",
+    );
     while ((await readSlot(side, 'busy'))?.holder) await new Promise((resolve) => setTimeout(resolve, 10));
     await dropSlot(side, 'busy');
   });
@@ -149,7 +155,12 @@ test('a slot that somebody reads is busy, and says who', async () => {
 
 test('a slot that the server gave up is lost, with both positions', async () => {
   await using own = await startPostgres({
-    settings: { max_slot_wal_keep_size: '1MB', min_wal_size: '32MB', max_wal_size: '32MB', wal_keep_size: '0' },
+    settings: {
+      max_slot_wal_keep_size: '1MB',
+      min_wal_size: '32MB',
+      max_wal_size: '32MB',
+      wal_keep_size: '0',
+    },
     freshInitdb: false,
   });
   await own.query("SELECT pg_create_logical_replication_slot('lost', 'pgoutput')");
@@ -163,6 +174,9 @@ test('a slot that the server gave up is lost, with both positions', async () => 
     }
     const slot = await readSlot(side, 'lost');
     const facts = { slot, slotName: 'lost', database: 'postgres', after: at, end: 1n << 60n };
-    assert.throws(() => verifySlot(facts), isKind('log_lost', /wal_removed/, /stood at [0-9A-F]+\//, /--all/));
+    assert.throws(
+      () => verifySlot(facts),
+      isKind('log_lost', /wal_removed/, /stood at [0-9A-F]+\//, /--all/),
+    );
   });
 });

@@ -13,7 +13,10 @@ export const connectionOf = (server: TestPostgres): ConnectionSettings =>
   parseConnection({ url: server.url });
 
 /** A connection like the connector's own; the caller ends it. */
-export const openOwn = (server: TestPostgres, { replication }: { replication: boolean }): Promise<pg.Client> =>
+export const openOwn = (
+  server: TestPostgres,
+  { replication }: { replication: boolean },
+): Promise<pg.Client> =>
   openClient(connectionOf(server), {
     applicationName: APPLICATION_NAME,
     statementTimeoutMs: 0,

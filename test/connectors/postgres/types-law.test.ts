@@ -1,5 +1,5 @@
-// Every value a real server prints for a type is encoded, read back by a foreign Avro implementation, and compared with
-// what the server itself computes from the value by arithmetic, not by text.
+// Every value a real server prints for a type is encoded, read back by a foreign Avro implementation, and
+// compared with what the server itself computes from the value by arithmetic, not by text.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
@@ -128,7 +128,8 @@ const bytes = (value: unknown): Buffer => Buffer.from(value as Uint8Array);
 const atScale = (scale: number) => (value: unknown) => decimalText(unscaled(bytes(value)), scale);
 const interval =
   '((extract(year from v) * 12 + extract(month from v)) * 2629800000000 + extract(day from v) * 86400000000' +
-  ' + (extract(hour from v) * 60 + extract(minute from v)) * 60000000 + extract(microseconds from v))::numeric(40,0)';
+  ' + (extract(hour from v) * 60 + extract(minute from v)) * 60000000' +
+  ' + extract(microseconds from v))::numeric(40,0)';
 
 const LAWS: Law[] = [
   { type: 'bool', values: fc.constantFrom('t', 'f'), truth: 'v::text', show: String },
@@ -267,7 +268,8 @@ const LAWS: Law[] = [
     type: 'timestamptz[]',
     values: arrayOf(moment(6, '+01')),
     truth:
-      'to_json(array(SELECT (extract(epoch from i) * 1000000)::int8::text FROM unnest(v) WITH ORDINALITY u(i, n) ORDER BY n))',
+      'to_json(array(SELECT (extract(epoch from i) * 1000000)::int8::text ' +
+      'FROM unnest(v) WITH ORDINALITY u(i, n) ORDER BY n))',
     show: (value) =>
       JSON.stringify(items(value).map((item) => (item === null ? null : isoMicros(String(item))))),
   },
@@ -279,7 +281,8 @@ const LAWS: Law[] = [
         .join(', '),
     ),
     truth:
-      '(SELECT coalesce(json_agg(json_build_array(k, x) ORDER BY k COLLATE "C"), \'[]\') FROM each(v) AS e(k, x))',
+      `(SELECT coalesce(json_agg(json_build_array(k, x) ORDER BY k COLLATE "C"), '[]') ` +
+      'FROM each(v) AS e(k, x))',
     show: (value) => {
       const entries = Object.entries(JSON.parse(String(value)) as Record<string, string | null>);
       return JSON.stringify(entries.sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b))));
@@ -336,7 +339,8 @@ describe('values of a real server', () => {
         ),
       );
       const sql =
-        `SELECT format('%s', v) AS text, (${law.truth})::text AS truth FROM unnest($1::text[]) WITH ORDINALITY AS u(literal, n) ` +
+        `SELECT format('%s', v) AS text, (${law.truth})::text AS truth ` +
+        'FROM unnest($1::text[]) WITH ORDINALITY AS u(literal, n) ' +
         `CROSS JOIN LATERAL (SELECT literal::${law.type} AS v) AS x ORDER BY n`;
       await fc.assert(
         fc.asyncProperty(fc.array(law.values, { minLength: 1, maxLength: 80 }), async (literals) => {

@@ -2,8 +2,7 @@
 // Bytes in, values out; knows no store and no snapshot logic.
 import type { LiveFile, PartitionSpec, PartitionValue } from '../iceberg-type.ts';
 import { decodeAvroFile, encodeAvroFile } from './avro-file.ts';
-import type { AvroLong } from './avro-value.ts';
-import { MANIFEST_LIST_KEYS, MANIFEST_LIST_SCHEMA } from './manifest-schema.ts';
+import { MANIFEST_LIST_NAMES, MANIFEST_LIST_SCHEMA } from './manifest-schema.ts';
 import { booleanBytes, intBytes } from './single-value.ts';
 
 export type EntryStatus = 'existing' | 'added' | 'deleted';
@@ -110,7 +109,7 @@ export const encodeManifestList = (
     })),
     {
       schema: MANIFEST_LIST_SCHEMA,
-      keys: MANIFEST_LIST_KEYS,
+      names: MANIFEST_LIST_NAMES,
       sync,
       header: {
         'snapshot-id': String(snapshot.id),
@@ -134,11 +133,11 @@ type ListRow = { manifest_path: string; partitions: PartitionRange[] | null } & 
   | 'added_rows_count'
   | 'existing_rows_count'
   | 'deleted_rows_count',
-  AvroLong
+  number | bigint
 >;
 
 export const decodeManifestList = (bytes: Uint8Array): readonly ManifestFile[] =>
-  decodeAvroFile(bytes, MANIFEST_LIST_KEYS).rows.map((raw) => {
+  decodeAvroFile(bytes, MANIFEST_LIST_NAMES).map((raw) => {
     const row = raw as ListRow;
     return {
       path: row.manifest_path,

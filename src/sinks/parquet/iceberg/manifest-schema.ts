@@ -1,7 +1,7 @@
 // Owns the Avro schemas of manifests and manifest lists: every field id of the v2 spec, in Java's order, because
 // readers find fields by id and old ones by place. https://iceberg.apache.org/spec/#manifests
 import type { IcebergType, PartitionSpec } from '../iceberg-type.ts';
-import type { AvroField, AvroRecord, AvroType, FieldNames } from './avro-value.ts';
+import type { AvroField, AvroRecord, AvroType, FieldNames } from './avro-write.ts';
 
 const required = (id: number, name: string, type: AvroType): AvroField => ({ name, type, 'field-id': id });
 const optional = (id: number, name: string, type: AvroType): AvroField => ({
@@ -118,10 +118,9 @@ export const MANIFEST_LIST_SCHEMA: AvroRecord = {
 
 const collect = (type: AvroType, names: Map<number, string>): Map<number, string> => {
   if (typeof type === 'string') return names;
-  if (Array.isArray(type)) for (const branch of type as readonly AvroType[]) collect(branch, names);
-  const named = type as { items?: AvroType; fields?: readonly AvroField[] };
-  if (named.items !== undefined) collect(named.items, names);
-  for (const field of named.fields ?? []) {
+  if (!('type' in type)) return collect(type[1], names);
+  if ('items' in type) return collect(type.items, names);
+  for (const field of type.fields) {
     if (field['field-id'] !== undefined) names.set(field['field-id'], field.name);
     collect(field.type, names);
   }
@@ -129,8 +128,8 @@ const collect = (type: AvroType, names: Map<number, string>): Map<number, string
 };
 
 /** Partition fields are not among them: those are known by the digits of their id. */
-export const ENTRY_KEYS: FieldNames = collect(
+export const ENTRY_NAMES: FieldNames = collect(
   entrySchema({ specId: 0, fields: [] }, () => 'int'),
   new Map(),
 );
-export const MANIFEST_LIST_KEYS: FieldNames = collect(MANIFEST_LIST_SCHEMA, new Map());
+export const MANIFEST_LIST_NAMES: FieldNames = collect(MANIFEST_LIST_SCHEMA, new Map());

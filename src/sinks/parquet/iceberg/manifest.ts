@@ -3,9 +3,8 @@
 import { VarveError } from '../../../errors.ts';
 import type { ColumnStats, IcebergType, LiveFile, PartitionSpec, PartitionValue } from '../iceberg-type.ts';
 import { decodeAvroFile, encodeAvroFile } from './avro-file.ts';
-import type { AvroLong } from './avro-value.ts';
 import type { EntryStatus, ManifestFile } from './manifest-list.ts';
-import { ENTRY_KEYS, entrySchema } from './manifest-schema.ts';
+import { ENTRY_NAMES, entrySchema } from './manifest-schema.ts';
 
 const STATUSES: readonly EntryStatus[] = ['existing', 'added', 'deleted'];
 
@@ -31,7 +30,7 @@ const specFieldsJson = (spec: PartitionSpec): string =>
     })),
   );
 
-type Pairs = { key: number; value: AvroLong | Uint8Array }[];
+type Pairs = { key: number; value: number | bigint | Uint8Array }[];
 
 const pairs = (
   file: LiveFile,
@@ -81,7 +80,7 @@ export const encodeManifest = (
     })),
     {
       schema: entrySchema(context.spec, context.typeOf),
-      keys: ENTRY_KEYS,
+      names: ENTRY_NAMES,
       sync: context.sync,
       header: {
         schema: context.schemaJson,
@@ -96,16 +95,16 @@ export const encodeManifest = (
 
 type EntryRow = {
   status: number;
-  snapshot_id: AvroLong | null;
-  sequence_number: AvroLong | null;
-  file_sequence_number: AvroLong | null;
+  snapshot_id: number | bigint | null;
+  sequence_number: number | bigint | null;
+  file_sequence_number: number | bigint | null;
   data_file: {
     content: number;
     file_path: string;
     file_format: string;
     partition: Record<string, PartitionValue>;
-    record_count: AvroLong;
-    file_size_in_bytes: AvroLong;
+    record_count: number | bigint;
+    file_size_in_bytes: number | bigint;
     column_sizes: Pairs | null;
     value_counts: Pairs | null;
     null_value_counts: Pairs | null;
@@ -167,7 +166,7 @@ export const decodeManifest = (
   manifest: ManifestFile,
   spec: PartitionSpec,
 ): readonly ManifestEntry[] =>
-  decodeAvroFile(bytes, ENTRY_KEYS).rows.map((raw) => {
+  decodeAvroFile(bytes, ENTRY_NAMES).map((raw) => {
     const row = raw as EntryRow;
     const status = STATUSES[row.status];
     const inherits = status === 'added';

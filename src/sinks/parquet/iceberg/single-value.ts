@@ -57,10 +57,10 @@ const micros = (text: string): bigint | null => {
 };
 
 const instant = (text: string, zoned: boolean): bigint | null => {
-  const found = /^([0-9-]+) ([0-9:.]+)(\+00(?::?00)?)?( \(BC\))?$/.exec(text);
-  if (!found || (zoned ? found[3] === undefined : found[3] !== undefined)) return null;
-  const day = days(found[1] ?? '', found[4] ?? '');
-  const time = micros(found[2] ?? '');
+  const found = /^([0-9-]+)( \(BC\))? ([0-9:.]+)(\+00(?::?00)?)?$/.exec(text);
+  if (!found || zoned !== (found[4] !== undefined)) return null;
+  const day = days(found[1] ?? '', found[2] ?? '');
+  const time = micros(found[3] ?? '');
   return day === null || time === null ? null : day * 86_400_000_000n + time;
 };
 

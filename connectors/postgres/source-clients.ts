@@ -1,0 +1,89 @@
+// Owns the connections of one source: opened when first needed, ended together. Knows what they are for, not what is asked.
+import type pg from 'pg';
+import { type TableName, type TableSchema, tableText } from '../../src/change/schema.ts';
+import type { PreparedTable } from '../../src/topic/prepared-table.ts';
+import { Catalog } from './catalog.ts';
+import { openClient } from './connection.ts';
+import type { Settings } from './options.ts';
+import { compilePatterns } from './patterns.ts';
+import { attempt } from './source-attempt.ts';
+
+const STATEMENT_TIMEOUT_MS = 120_000;
+
+export class SourceClients {
+  readonly settings: Settings;
+  readonly #selects: (name: TableName) => boolean;
+  readonly #known: (name: TableName) => TableSchema | null;
+  readonly #opened: Promise<pg.Client>[] = [];
+  #side: Promise<pg.Client> | null = null;
+  #catalog: Promise<Catalog> | null = null;
+
+  /** Throws `config_invalid` for patterns that cannot be read. */
+  constructor(settings: Settings, known: (name: TableName) => TableSchema | null) {
+    this.settings = settings;
+    this.#selects = compilePatterns(settings.patterns);
+    this.#known = known;
+  }
+
+  /** Asks `sql`-sized questions on the shared connection. `doing` completes "PostgreSQL answered x while ..". */
+  async ask<Result>(doing: string, question: (side: pg.Client) => Promise<Result>): Promise<Result> {
+    this.#side ??= this.#keep({ replication: false });
+    const side = await this.#side;
+    return attempt(doing, () => question(side));
+  }
+
+  /** A connection of the caller's own, without limits of time; the caller ends it. */
+  readonly open = ({ replication }: { replication: boolean }): Promise<pg.Client> =>
+    openClient(this.settings.connection, {
+      applicationName: this.settings.applicationName,
+      statementTimeoutMs: 0,
+      replication,
+    });
+
+  async withReplication<Result>(
+    doing: string,
+    use: (replication: pg.Client) => Promise<Result>,
+  ): Promise<Result> {
+    const client = await this.open({ replication: true });
+    try {
+      return await attempt(doing, () => use(client));
+    } finally {
+      await client.end().catch(() => undefined);
+    }
+  }
+
+  /** The catalog as it is now. It has a connection to itself, and remembers what the log said. */
+  catalog(): Promise<Catalog> {
+    this.#catalog ??= this.#keep({ replication: false }).then((client) => this.#openCatalog(client));
+    return this.#catalog;
+  }
+
+  /** The tables' schemas as a snapshot shows them. */
+  readonly prepareUnder = async (
+    holder: pg.Client,
+    tables: readonly TableName[],
+  ): Promise<PreparedTable[]> => {
+    const wanted = new Set(tables.map(tableText));
+    const found = await (await this.#openCatalog(holder)).tables();
+    return found.map(({ table }) => table).filter(({ schema }) => wanted.has(tableText(schema.name)));
+  };
+
+  async close(): Promise<void> {
+    await Promise.all(this.#opened.map((client) => client.then((open) => open.end()).catch(() => undefined)));
+  }
+
+  #openCatalog(client: pg.Client): Promise<Catalog> {
+    return Catalog.open({ client, selects: this.#selects, known: this.#known });
+  }
+
+  #keep({ replication }: { replication: boolean }): Promise<pg.Client> {
+    const { connection, applicationName } = this.settings;
+    const client = openClient(connection, {
+      applicationName,
+      statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+      replication,
+    });
+    this.#opened.push(client);
+    return client;
+  }
+}

@@ -1,0 +1,79 @@
+// Owns what is remembered of the source between two starts, as the text of its Identity: who it is, and what the captured
+// tables looked like when their rows last agreed with the topic. Decides whether it can be continued.
+import { type TableName, tableText } from '../../src/change/schema.ts';
+import type { Identity } from '../../src/connector.ts';
+import { compareIdentity, printIdentity, readIdentity, verifyTimeline } from './identity.ts';
+import { readTableFacts, type TableFacts } from './rewrites.ts';
+import { readSlot } from './slot.ts';
+import type { SourceClients } from './source-clients.ts';
+import { readEnd } from './source-objects.ts';
+import { verifySlot } from './source-resume.ts';
+
+const TABLE_PREFIX = 'table ';
+
+export class SourceMemory {
+  /** By `tableText`. A table that was rewritten keeps its old facts until it is read again. */
+  readonly facts = new Map<string, TableFacts>();
+  readonly #clients: SourceClients;
+  #stored: Identity | null = null;
+
+  constructor(clients: SourceClients) {
+    this.#clients = clients;
+  }
+
+  readonly look = (
+    tables: readonly TableName[],
+    before: ReadonlyMap<string, TableFacts>,
+  ): Promise<Map<string, TableFacts>> =>
+    this.#clients.ask('looking for rewritten tables', (side) => readTableFacts(side, tables, before));
+
+  /** What is, to be stored. `tables` that nothing is remembered of are remembered as they are now. */
+  async print(tables: readonly TableName[]): Promise<Identity> {
+    const now = await this.#clients.ask('asking who the source is', (side) =>
+      this.#clients.withReplication('asking who the source is', (replication) =>
+        readIdentity(replication, side),
+      ),
+    );
+    const unknown = tables.filter((table) => !this.facts.has(tableText(table)));
+    if (unknown.length > 0) {
+      for (const [text, facts] of await this.look(unknown, this.facts)) this.facts.set(text, facts);
+    }
+    const printed = tables.map((table) => {
+      const text = tableText(table);
+      return [`${TABLE_PREFIX}${text}`, JSON.stringify(this.facts.get(text) ?? null)];
+    });
+    return { ...printIdentity(now), ...Object.fromEntries(printed) };
+  }
+
+  /** Throws `source_changed` or `source_rewound`. */
+  async verify(stored: Identity): Promise<void> {
+    const now = await this.#clients.ask('asking who the source is', (side) =>
+      this.#clients.withReplication('asking who the source is', (replication) =>
+        readIdentity(replication, side),
+      ),
+    );
+    compareIdentity(stored, now);
+    this.#stored = stored;
+    for (const [key, value] of Object.entries(stored)) {
+      if (!key.startsWith(TABLE_PREFIX)) continue;
+      const facts = JSON.parse(value) as TableFacts | null;
+      if (facts !== null) this.facts.set(key.slice(TABLE_PREFIX.length), facts);
+    }
+  }
+
+  /** Throws `log_missing`, `log_lost`, `history_gap`, `source_rewound` or `log_busy`. */
+  async verifyResume(after: bigint): Promise<void> {
+    const { slot: slotName, connection } = this.#clients.settings;
+    const stored = this.#stored;
+    await this.#clients.ask('verifying the replication slot', async (side) => {
+      const slot = await readSlot(side, slotName);
+      const end = await readEnd(side);
+      if (slot !== null && stored !== null) {
+        await this.#clients.withReplication('verifying the timeline', (replication) =>
+          verifyTimeline(replication, stored, after),
+        );
+      }
+      verifySlot({ slot, slotName, database: connection.database, after, end });
+    });
+  }
+}

@@ -1,0 +1,182 @@
+// Owns a table's columns: the user's, then Varve's own; which source column fills which, over renames, drops and changed
+// types. A field id is never used again. Pure; knows no metadata file.
+import type { Column } from '../../change/schema.ts';
+import { tableText } from '../../change/schema.ts';
+import { VarveError } from '../../errors.ts';
+import type { SchemaRecord } from '../../topic/state.ts';
+import { tableType } from './columns.ts';
+import type { IcebergField, IcebergPrimitive, IcebergType } from './iceberg-type.ts';
+
+/** scd2: every version of every row; append: one row an event, for tables without a key. */
+export type TableMode = 'scd2' | 'append';
+
+export type TableLayout = {
+  mode: TableMode;
+  /** In the order of the schema: the user's columns, then Varve's. */
+  fields: readonly IcebergField[];
+  /** Source column id -> field id, of the columns that the source has now. */
+  columns: ReadonlyMap<number, number>;
+  /** Field ids of the key, in key order; empty in append mode. */
+  key: readonly number[];
+  /** Highest id ever given. */
+  lastId: number;
+};
+
+type OwnColumn = { name: string; type: IcebergPrimitive | 'list'; required: boolean };
+
+const own = (name: string, type: OwnColumn['type'], required = false): OwnColumn => ({
+  name,
+  type,
+  required,
+});
+
+export const OWN_COLUMNS: Readonly<Record<TableMode, readonly OwnColumn[]>> = {
+  scd2: [
+    own('valid_from', 'timestamptz', true),
+    own('valid_to', 'timestamptz'),
+    own('is_current', 'boolean', true),
+    own('_op', 'string', true),
+    own('_order', 'string', true),
+    own('_order_end', 'string'),
+    own('_commit_ts', 'timestamptz', true),
+    own('_tx', 'string'),
+    own('_closed_by', 'string'),
+    own('_previous_key', 'string'),
+    own('_incomplete', 'list'),
+  ],
+  append: [
+    own('_op', 'string', true),
+    own('_order', 'string', true),
+    own('_commit_ts', 'timestamptz', true),
+    own('_tx', 'string'),
+    own('_incomplete', 'list'),
+  ],
+};
+
+const OWN_NAMES: ReadonlySet<string> = new Set(
+  Object.values(OWN_COLUMNS).flatMap((columns) => columns.map(({ name }) => name)),
+);
+
+/** True for the columns that Varve adds, by name: a user's column never has such a name. */
+export const isOwnColumn = (name: string): boolean => OWN_NAMES.has(name);
+
+const decimalOf = (type: IcebergType): [precision: number, scale: number] | null => {
+  const found = typeof type === 'string' ? /^decimal\(([0-9]+), ([0-9]+)\)$/.exec(type) : null;
+  return found === null ? null : [Number(found[1]), Number(found[2])];
+};
+
+/** Iceberg's type promotions, and nothing else. */
+const holds = (wide: IcebergType, narrow: IcebergType): boolean => {
+  if (typeof wide !== 'string' || typeof narrow !== 'string')
+    return typeof wide !== 'string' && typeof narrow !== 'string' && holds(wide.element, narrow.element);
+  if (wide === narrow || (wide === 'long' && narrow === 'int')) return true;
+  if (wide === 'double' && narrow === 'float') return true;
+  const [one, other] = [decimalOf(wide), decimalOf(narrow)];
+  return one !== null && other !== null && one[1] === other[1] && one[0] >= other[0];
+};
+
+class LayoutBuilder {
+  readonly #record: SchemaRecord;
+  readonly #previous: TableLayout | null;
+  readonly #columns = new Map<number, number>();
+  #lastId: number;
+
+  constructor(record: SchemaRecord, previous: TableLayout | null) {
+    this.#record = record;
+    this.#previous = previous;
+    this.#lastId = previous?.lastId ?? 0;
+  }
+
+  build(): TableLayout {
+    const { record } = { record: this.#record };
+    const mode: TableMode = record.key.length === 0 ? 'append' : 'scd2';
+    const kept = this.#previous?.fields.filter(({ name }) => !isOwnColumn(name)) ?? [];
+    const live = record.columns.map((column, at) => this.#field(column, record.key.includes(at)));
+    const liveIds = new Set(live.map(({ id }) => id));
+    const byId = new Map([...kept, ...live].map((field) => [field.id, field]));
+    const names = new Set<string>(OWN_NAMES);
+    // Living columns take their names first; a dropped one of the same name steps aside.
+    const ordered = [...byId.values()].sort((a, b) => Number(liveIds.has(b.id)) - Number(liveIds.has(a.id)));
+    const named = new Map(ordered.map((field) => [field.id, this.#named(field, names)]));
+    const user = [...byId.keys()].map((id) => named.get(id) as IcebergField);
+    const key = record.key.map((at) => this.#columns.get((record.columns[at] as Column).id) as number);
+    this.#refuseNewKey(mode, key);
+    return { mode, fields: [...user, ...this.#own(mode)], columns: this.#columns, key, lastId: this.#lastId };
+  }
+
+  #refuseNewKey(mode: TableMode, key: readonly number[]): void {
+    const previous = this.#previous;
+    if (previous === null || (previous.mode === mode && previous.key.join() === key.join())) return;
+    const table = tableText(this.#record.table);
+    throw new VarveError(
+      'key_changed',
+      `The key of ${table} is not the one its table was built with, so its versions cannot be continued. Run "varve snapshot ` +
+        `--rekey ${table}" to close them all and open the rows under the new key.`,
+      { facts: { table, schema: this.#record.n } },
+    );
+  }
+
+  #field({ id, name, type }: Column, isKey: boolean): IcebergField {
+    const wanted = tableType(type);
+    const before = this.#previous?.columns.get(id);
+    const known = this.#previous?.fields.find((field) => field.id === before);
+    if (known !== undefined && (holds(known.type, wanted) || holds(wanted, known.type))) {
+      this.#columns.set(id, known.id);
+      const wider = holds(known.type, wanted) ? known.type : this.#keepElement(wanted, known.type);
+      return { id: known.id, name, required: known.required, type: wider };
+    }
+    const field = { id: this.#newId(), name, required: isKey, type: this.#withElement(wanted) };
+    this.#columns.set(id, field.id);
+    return field;
+  }
+
+  #keepElement(wanted: IcebergType, known: IcebergType): IcebergType {
+    if (typeof wanted === 'string' || typeof known === 'string') return wanted;
+    return { ...wanted, 'element-id': known['element-id'] };
+  }
+
+  #named(field: IcebergField, names: Set<string>): IcebergField {
+    let { name } = field;
+    if (isOwnColumn(name.toLowerCase())) name = `${name}__src`;
+    // Engines that fold case would take two columns for one.
+    if (names.has(name.toLowerCase())) name = `${name}__${field.id}`;
+    names.add(name.toLowerCase());
+    return { ...field, name };
+  }
+
+  #own(mode: TableMode): IcebergField[] {
+    return OWN_COLUMNS[mode].map(({ name, type, required }) => {
+      const known = this.#previous?.fields.find((field) => field.name === name);
+      if (known !== undefined) return known;
+      const id = this.#newId();
+      const list = { type: 'list', 'element-id': 0, element: 'string', 'element-required': false } as const;
+      return { id, name, required, type: type === 'list' ? this.#withElement(list) : type };
+    });
+  }
+
+  #withElement(type: IcebergType): IcebergType {
+    return typeof type === 'string' ? type : { ...type, 'element-id': this.#newId() };
+  }
+
+  #newId(): number {
+    this.#lastId++;
+    return this.#lastId;
+  }
+}
+
+/**
+ * Columns of a table after `record`, the newest schema of its source; `previous` is what the table has, null before its
+ * first commit. A rename keeps the field, a dropped column stays and is NULL from then on, a type that widens is promoted,
+ * any other change of type is a new field. Throws `key_changed`.
+ */
+export const layoutColumns = (record: SchemaRecord, previous: TableLayout | null): TableLayout =>
+  new LayoutBuilder(record, previous).build();
+
+/** The property `varve.columns`: {"source column id": field id}. */
+export const printColumnIds = (columns: ReadonlyMap<number, number>): string =>
+  JSON.stringify(Object.fromEntries(columns));
+
+export const readColumnIds = (text: string): Map<number, number> =>
+  new Map(
+    Object.entries(JSON.parse(text) as Record<string, number>).map(([id, field]) => [Number(id), field]),
+  );

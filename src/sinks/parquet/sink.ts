@@ -1,0 +1,1 @@
+export const openParquetSink = (_: unknown): never => { throw new Error('not yet'); };

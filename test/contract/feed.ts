@@ -1,0 +1,168 @@
+// Owns the contract of Feed as a suite for every implementation.
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { Feed } from '../../src/topic/feed.ts';
+import type { Publisher } from '../../src/topic/publisher.ts';
+import type { MakeBench, TopicBench } from '../support/topic-bench.ts';
+import { readAll, recordsOf, sliceOf } from '../support/topic-records.ts';
+
+type Both = { bench: TopicBench; publisher: Publisher; feed: Feed };
+
+const never = new AbortController().signal;
+const write = (publisher: Publisher, ...values: string[]): Promise<void> =>
+  publisher.write({ slices: [sliceOf('a', values)], state: [] });
+
+export const feedContract = (name: string, make: MakeBench): void => {
+  const check = (title: string, body: (both: Both) => Promise<void>): void => {
+    test(title, { timeout: 30_000 }, async () => {
+      await using bench = await make();
+      const publisher = await bench.openPublisher();
+      const feed = await bench.openFeed();
+      await publisher.ensureTopic('a', { partitions: 1 });
+      await body({ bench, publisher, feed });
+      await feed.close();
+      await publisher.close();
+    });
+  };
+  describe(`feed: ${name}`, () => {
+    reading(check);
+    retaining(check);
+    waking(check);
+  });
+};
+
+type Check = (title: string, body: (both: Both) => Promise<void>) => void;
+
+const reading = (check: Check): void => {
+  check('reads from any offset, in steps of any size, every record once', async ({ publisher, feed }) => {
+    for (let at = 0; at < 20; at += 2) await write(publisher, `${at}`, `${at + 1}`);
+    const all = Array.from({ length: 20 }, (_, at) => ({ offset: at, value: `${at}` }));
+    for (const maxBytes of [0, 1, 200, 1 << 20]) {
+      for (const from of [0n, 1n, 7n, 19n, 20n]) {
+        assert.deepEqual(await readAll(feed, 'a', { from, maxBytes }), all.slice(Number(from)));
+      }
+    }
+  });
+
+  check('hands out whole batches, so the first may start below the offset', async ({ publisher, feed }) => {
+    await write(publisher, 'x', 'y', 'z');
+    const { batches, nextOffset, partition } = await feed.read('a', 0, 2n, 1 << 20);
+    assert.deepEqual([partition, nextOffset], [0, 3n]);
+    assert.deepEqual(
+      recordsOf(batches).map(({ offset }) => offset),
+      [0, 1, 2],
+    );
+  });
+
+  check('is empty at the end and says offset_lost beyond it', async ({ publisher, feed }) => {
+    await write(publisher, 'x');
+    const { batches, nextOffset } = await feed.read('a', 0, 1n, 100);
+    assert.deepEqual([batches, nextOffset], [[], 1n]);
+    await assert.rejects(feed.read('a', 0, 2n, 100), { kind: 'offset_lost' });
+    assert.deepEqual(await feed.ends('a', 0), { start: 0n, end: 1n });
+  });
+
+  check(
+    'sees topics made after it was opened, by name, and refuses what is not there',
+    async ({ publisher, feed }) => {
+      await publisher.ensureTopic('0', { partitions: 1 });
+      assert.deepEqual(await feed.topics(), ['0', 'a']);
+      assert.equal(await feed.partitions('a'), 1);
+      await assert.rejects(feed.read('nowhere', 0, 0n, 1), { kind: 'usage' });
+      await assert.rejects(feed.ends('a', 1), { kind: 'usage' });
+    },
+  );
+
+  check('gives a picture of the state that does not move', async ({ publisher, feed }) => {
+    await publisher.write({ slices: [], state: [{ key: 'k', value: '1' }] });
+    const before = await feed.state();
+    await publisher.write({ slices: [], state: [{ key: 'k', value: '2' }] });
+    assert.equal(before.get('k'), '1');
+    assert.equal((await feed.state()).get('k'), '2');
+  });
+};
+
+const retaining = (check: Check): void => {
+  check('keeps what was not released, whatever its age', async ({ bench, publisher, feed }) => {
+    await write(publisher, 'x');
+    await bench.expire(publisher);
+    assert.deepEqual(await readAll(feed, 'a'), [{ offset: 0, value: 'x' }]);
+  });
+
+  check(
+    'says offset_lost below what retention took, and goes on behind it',
+    async ({ bench, publisher, feed }) => {
+      await write(publisher, 'x', 'y');
+      await feed.release('a', 0, 2n);
+      await bench.expire(publisher);
+      assert.deepEqual(await feed.ends('a', 0), { start: 2n, end: 2n });
+      await assert.rejects(feed.read('a', 0, 0n, 1), { kind: 'offset_lost' });
+      await write(publisher, 'z');
+      assert.deepEqual(await readAll(feed, 'a'), [{ offset: 2, value: 'z' }]);
+    },
+  );
+
+  check('a release never moves back, and none goes beyond the end', async ({ bench, publisher, feed }) => {
+    await write(publisher, 'x');
+    await assert.rejects(feed.release('a', 0, 2n), { kind: 'offset_lost' });
+    await feed.release('a', 0, 1n);
+    await feed.release('a', 0, 0n);
+    await bench.expire(publisher);
+    assert.deepEqual(await feed.ends('a', 0), { start: 1n, end: 1n });
+  });
+
+  check(
+    'offsets and ids stay when the writer comes back after retention',
+    async ({ bench, publisher, feed }) => {
+      const schema = await publisher.registerSchema('s', '"x"');
+      await publisher.write({ slices: [sliceOf('a', ['x'])], state: [{ key: 'k', value: '1' }] });
+      const id = await feed.topicId('a');
+      await feed.release('a', 0, 1n);
+      await bench.expire(publisher);
+      await publisher.close();
+      const again = await bench.openPublisher();
+      assert.equal(again.state().get('k'), '1');
+      assert.equal(await again.registerSchema('s', '"x"'), schema);
+      await write(again, 'y');
+      const fresh = await bench.openFeed();
+      assert.equal(await fresh.topicId('a'), id);
+      assert.deepEqual(await readAll(fresh, 'a'), [{ offset: 1, value: 'y' }]);
+      await fresh.close();
+      await again.close();
+    },
+  );
+};
+
+const waking = (check: Check): void => {
+  check(
+    'changed resolves at once for what was committed since the last call',
+    async ({ publisher, feed }) => {
+      await feed.changed(0, never);
+      await write(publisher, 'x');
+      await feed.changed(20_000, never);
+      assert.equal((await feed.ends('a', 0)).end, 1n);
+    },
+  );
+
+  check('changed resolves when something is committed', async ({ publisher, feed }) => {
+    await feed.changed(0, never);
+    let woken = false;
+    const waiting = feed.changed(20_000, never).then(() => {
+      woken = true;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    assert.equal(woken, false);
+    await write(publisher, 'x');
+    await waiting;
+  });
+
+  check('changed resolves when the signal aborts, and when the time is over', async ({ feed }) => {
+    await feed.changed(0, never);
+    const stop = new AbortController();
+    const waiting = feed.changed(20_000, stop.signal);
+    stop.abort();
+    await waiting;
+    await feed.changed(20_000, stop.signal);
+    await feed.changed(30, never);
+  });
+};

@@ -1,0 +1,186 @@
+// Owns the contract of Publisher as a suite for every implementation.
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import type { Slice, StateRecord } from '../../src/topic/publisher.ts';
+import type { MakeBench } from '../support/topic-bench.ts';
+import { readAll, sliceOf } from '../support/topic-records.ts';
+
+const ONE = { partitions: 1 };
+
+export const publisherContract = (name: string, make: MakeBench, { runs }: { runs: number }): void => {
+  describe(`publisher: ${name}`, () => {
+    test('one write brings all its slices and its state, at offsets without gap', async () => {
+      await using bench = await make();
+      const publisher = await bench.openPublisher();
+      assert.equal(await publisher.ensureTopic('a', ONE), 1);
+      await publisher.ensureTopic('b', ONE);
+      const slices = [sliceOf('a', ['1', '2']), sliceOf('b', ['3']), sliceOf('a', ['4'])];
+      await publisher.write({ slices, state: [{ key: 'checkpoint', value: '{"v":1}' }] });
+      assert.deepEqual([...publisher.state()], [['checkpoint', '{"v":1}']]);
+      const feed = await bench.openFeed();
+      assert.deepEqual(await readAll(feed, 'a'), [
+        { offset: 0, value: '1' },
+        { offset: 1, value: '2' },
+        { offset: 2, value: '4' },
+      ]);
+      assert.deepEqual(await readAll(feed, 'b'), [{ offset: 0, value: '3' }]);
+      assert.deepEqual([...(await feed.state())], [['checkpoint', '{"v":1}']]);
+      await feed.close();
+      await publisher.close();
+    });
+
+    test('writes that do not wait for each other keep the order of the calls', async () => {
+      await using bench = await make();
+      const publisher = await bench.openPublisher();
+      await publisher.ensureTopic('a', ONE);
+      const resolved: number[] = [];
+      const writes = Array.from({ length: 60 }, async (_, at) => {
+        const state = [{ key: 'last', value: String(at) }];
+        await publisher.write({ slices: [sliceOf('a', [`${at}`])], state });
+        resolved.push(at);
+      });
+      await Promise.all(writes);
+      const feed = await bench.openFeed();
+      const expected = Array.from({ length: 60 }, (_, at) => at);
+      assert.deepEqual(resolved, expected);
+      assert.deepEqual(
+        await readAll(feed, 'a'),
+        expected.map((at) => ({ offset: at, value: `${at}` })),
+      );
+      assert.equal(publisher.state().get('last'), '59');
+      await feed.close();
+      await publisher.close();
+    });
+
+    test('a refused write leaves no trace, and the next one goes on without gap', async () => {
+      await using bench = await make();
+      const publisher = await bench.openPublisher();
+      await publisher.ensureTopic('a', ONE);
+      const state = [{ key: 'k', value: 'v' }];
+      const good = sliceOf('a', ['x']);
+      const refused: [Slice, string][] = [
+        [sliceOf('nowhere', ['x']), 'usage'],
+        [{ ...sliceOf('a', ['x']), partition: 1 }, 'usage'],
+        [{ ...sliceOf('a', ['x', 'y']), records: 3 }, 'record_corrupt'],
+      ];
+      for (const [bad, kind] of refused) {
+        await assert.rejects(publisher.write({ slices: [good, bad], state }), { kind });
+      }
+      assert.deepEqual([...publisher.state()], []);
+      await publisher.write({ slices: [sliceOf('a', ['first'])], state });
+      const feed = await bench.openFeed();
+      assert.deepEqual(await readAll(feed, 'a'), [{ offset: 0, value: 'first' }]);
+      await feed.close();
+      await publisher.close();
+    });
+
+    test('a schema text has one id for ever, whatever the subject and however often it is asked for', async () => {
+      await using bench = await make();
+      const publisher = await bench.openPublisher();
+      const ids = await Promise.all(
+        ['x', 'y', 'x', 'z', 'y'].map((text, at) => publisher.registerSchema(`subject-${at}`, `"${text}"`)),
+      );
+      assert.equal(new Set(ids).size, 3);
+      assert.deepEqual([ids[2], ids[4]], [ids[0], ids[1]]);
+      assert.ok(ids.every((id) => Number.isInteger(id) && id > 0));
+      await publisher.close();
+      const again = await bench.openPublisher();
+      assert.equal(await again.registerSchema('other', '"y"'), ids[1]);
+      const fresh = await again.registerSchema('other', '"new"');
+      assert.ok(!ids.includes(fresh));
+      const feed = await bench.openFeed();
+      assert.equal(await feed.schema(ids[3] as number), '"z"');
+      assert.equal(await feed.schema(fresh), '"new"');
+      await assert.rejects(feed.schema(99), { kind: 'schema_unknown' });
+      await feed.close();
+      await again.close();
+    });
+
+    test('a topic is made once and keeps its id', async () => {
+      await using bench = await make();
+      const publisher = await bench.openPublisher();
+      await Promise.all([publisher.ensureTopic('a', ONE), publisher.ensureTopic('a', ONE)]);
+      await publisher.ensureTopic('b', ONE);
+      const feed = await bench.openFeed();
+      const id = await feed.topicId('a');
+      assert.notEqual(id, await feed.topicId('b'));
+      await publisher.close();
+      const again = await bench.openPublisher();
+      await again.ensureTopic('a', ONE);
+      assert.equal(await feed.topicId('a'), id);
+      await feed.close();
+      await again.close();
+    });
+
+    test('after close it refuses', async () => {
+      await using bench = await make();
+      const publisher = await bench.openPublisher();
+      await publisher.close();
+      await assert.rejects(publisher.write({ slices: [], state: [] }), { kind: 'usage' });
+    });
+
+    test('any history of writes and reopenings gives what a plain map and lists would', {
+      timeout: 60_000,
+    }, async () => {
+      const key = fc.constantFrom('k1', 'k2', 'k3');
+      const write = fc.record({
+        slices: fc.array(
+          fc.tuple(fc.constantFrom('a', 'b'), fc.array(fc.string(), { minLength: 1, maxLength: 3 })),
+          {
+            maxLength: 3,
+          },
+        ),
+        state: fc.array(fc.record({ key, value: fc.option(fc.json({ maxDepth: 1 })) }), { maxLength: 2 }),
+      });
+      const history = fc.array(fc.oneof({ weight: 4, arbitrary: write }, fc.constant('reopen' as const)), {
+        maxLength: 12,
+      });
+      await fc.assert(
+        fc.asyncProperty(history, (steps) => replay(make, steps)),
+        { numRuns: runs },
+      );
+    });
+  });
+};
+
+type Step = 'reopen' | { slices: [topic: string, values: string[]][]; state: StateRecord[] };
+
+const replay = async (make: MakeBench, steps: readonly Step[]): Promise<void> => {
+  await using bench = await make();
+  let publisher = await bench.openPublisher();
+  const topics = new Map<string, string[]>([
+    ['a', []],
+    ['b', []],
+  ]);
+  const state = new Map<string, string>();
+  for (const topic of topics.keys()) await publisher.ensureTopic(topic, ONE);
+  const feed = await bench.openFeed();
+  for (const step of steps) {
+    if (step === 'reopen') {
+      await publisher.close();
+      publisher = await bench.openPublisher();
+    } else {
+      await publisher.write({
+        slices: step.slices.map(([topic, values]) => sliceOf(topic, values)),
+        state: step.state,
+      });
+      for (const [topic, values] of step.slices) topics.get(topic)?.push(...values);
+      for (const { key, value } of step.state) {
+        if (value === null) state.delete(key);
+        else state.set(key, value);
+      }
+    }
+    assert.deepEqual(new Map(publisher.state()), state);
+    assert.deepEqual(await feed.state(), state);
+  }
+  for (const [topic, values] of topics) {
+    const expected = values.map((value, offset) => ({
+      offset,
+      value: new TextDecoder().decode(Buffer.from(value)),
+    }));
+    assert.deepEqual(await readAll(feed, topic), expected);
+  }
+  await feed.close();
+  await publisher.close();
+};

@@ -1,0 +1,136 @@
+// Owns running Varve as its users do: a directory with a pipeline file, the launcher as a child process, kill -9.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const RUN_LIMIT_MS = 120_000;
+
+export type Finished = { code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string };
+
+export type Running = {
+  readonly child: ChildProcess;
+  readonly finished: Promise<Finished>;
+  kill(signal: NodeJS.Signals): void;
+  /** Resolves when standard error or output has matched. Fails when the process ended before. */
+  saw(pattern: RegExp): Promise<void>;
+};
+
+export type TestPipeline = {
+  readonly directory: string;
+  readonly file: string;
+  start(words: readonly string[], environment?: Readonly<Record<string, string>>): Running;
+  /** Runs to the end; throws with what was printed unless the exit code is `code`. */
+  run(words: readonly string[], code?: number): Promise<Finished>;
+  [Symbol.asyncDispose](): Promise<void>;
+};
+
+export type PipelineOptions = {
+  url: string;
+  name?: string;
+  extra?: string;
+  tables?: string;
+  commitMs?: number;
+};
+
+const pipelineText = ({
+  url,
+  name = 'ledger',
+  extra = '',
+  tables = '["public.*"]',
+  commitMs = 200,
+}: PipelineOptions): string =>
+  `name: ${name}
+source:
+  kind: postgres
+  url: ${url}
+  tables: ${tables}
+topic:
+  path: ./topic
+table:
+  location: ./tables
+  commit_interval_ms: ${commitMs}
+${extra}`;
+
+const begin = (
+  directory: string,
+  words: readonly string[],
+  environment: Readonly<Record<string, string>>,
+): Running => {
+  const child = spawn(process.execPath, [join(ROOT, 'src/main.ts'), ...words], {
+    cwd: directory,
+    env: { ...process.env, ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stdout = '';
+  let stderr = '';
+  const watchers = new Set<() => void>();
+  const hear = (add: (text: string) => void) => (chunk: Buffer) => {
+    add(chunk.toString());
+    for (const watch of watchers) watch();
+  };
+  child.stdout.on(
+    'data',
+    hear((text) => (stdout += text)),
+  );
+  child.stderr.on(
+    'data',
+    hear((text) => (stderr += text)),
+  );
+  const finished = new Promise<Finished>((done) => {
+    const timer = setTimeout(() => child.kill('SIGKILL'), RUN_LIMIT_MS);
+    child.once('close', (code, signal) => {
+      clearTimeout(timer);
+      done({ code, signal, stdout, stderr });
+    });
+  });
+  return {
+    child,
+    finished,
+    kill: (signal) => void child.kill(signal),
+    saw: (pattern) =>
+      new Promise((found, lost) => {
+        const watch = (): void => {
+          if (!pattern.test(stdout + stderr)) return;
+          watchers.delete(watch);
+          found();
+        };
+        watchers.add(watch);
+        void finished.then((end) => lost(new Error(`it ended before ${pattern}: ${JSON.stringify(end)}`)));
+        watch();
+      }),
+  };
+};
+
+export const makePipeline = async (options: PipelineOptions): Promise<TestPipeline> => {
+  const directory = await mkdtemp(join(tmpdir(), 'varve-flow-'));
+  const file = join(directory, 'pipeline.yaml');
+  await writeFile(file, pipelineText(options));
+  const running = new Set<Running>();
+  const start: TestPipeline['start'] = (words, environment = {}) => {
+    const made = begin(directory, words, environment);
+    running.add(made);
+    void made.finished.then(() => running.delete(made));
+    return made;
+  };
+  return {
+    directory,
+    file,
+    start,
+    async run(words, code = 0) {
+      const end = await start(words).finished;
+      if (end.code === code) return end;
+      throw new Error(
+        `varve ${words.join(' ')} ended with ${end.code ?? end.signal}, not ${code}\n${end.stderr}\n${end.stdout}`,
+      );
+    },
+    async [Symbol.asyncDispose]() {
+      for (const { child, finished } of running) {
+        child.kill('SIGKILL');
+        await finished;
+      }
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+};
