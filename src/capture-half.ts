@@ -1,21 +1,17 @@
 // Owns running the capture half: a source opened, begun, streamed; what comes right by itself is tried again.
 import { createHash } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type BeginOptions, begin } from './begin.ts';
 import { Capture } from './capture/capture.ts';
 import type { ResumePoint } from './change/event.ts';
 import type { TableName } from './change/schema.ts';
 import type { Config } from './config.ts';
 import type { Source } from './connector.ts';
-import { asVarveError } from './errors.ts';
 import type { PipelineParts, RunOptions } from './pipeline-parts.ts';
+import { retrying, TRIES_TO_END } from './retry.ts';
 import { topicName } from './topic/naming.ts';
 import { Outbox } from './topic/outbox.ts';
 
 const MAX_IN_FLIGHT_BYTES = 32 << 20;
-const BACKOFF_MS = { first: 500, most: 30_000 } as const;
-/** A run that must end gives up on a source that stays away; a daemon never does. */
-const TRIES_TO_END = 8;
 
 const selectionOf = (config: Config): string =>
   createHash('sha256')
@@ -81,26 +77,11 @@ const captureOnce = async (parts: PipelineParts, options: RunOptions, signal: Ab
   }
 };
 
-/** Captures until aborted or caught up; what comes right by itself is tried again, with growing pauses. */
-export const runCapture = async (
-  parts: PipelineParts,
-  options: RunOptions,
-  signal: AbortSignal,
-): Promise<void> => {
-  for (let tries = 0; !signal.aborted; ) {
-    const before = parts.progress.durableCheckpoints;
-    try {
-      await captureOnce(parts, options, signal);
-      return;
-    } catch (thrown) {
-      const error = asVarveError(thrown);
-      tries = parts.progress.durableCheckpoints > before ? 1 : tries + 1;
-      if (signal.aborted) return;
-      if (error.outcome !== 'retry' || (options.untilCaughtUp && tries >= TRIES_TO_END)) throw error;
-      const pause =
-        Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** (tries - 1)) * (0.5 + parts.random() / 2);
-      parts.progress.retrying(error, pause);
-      await sleep(pause, undefined, { signal }).catch(() => undefined);
-    }
-  }
+/** Captures until aborted or caught up; what comes right by itself is tried again. */
+export const runCapture = (parts: PipelineParts, options: RunOptions, signal: AbortSignal): Promise<void> => {
+  const { progress, random } = parts;
+  const tries = options.untilCaughtUp ? TRIES_TO_END : Number.POSITIVE_INFINITY;
+  const onRetry = progress.retrying.bind(progress);
+  const retry = { tries, progress: () => progress.durableCheckpoints, onRetry, random };
+  return retrying(() => captureOnce(parts, options, signal), retry, signal);
 };

@@ -1,43 +1,62 @@
-// Owns running the table half: one fold a topic, topics that appear later included.
+// Owns running the table half: one fold a topic, topics that appear later included; what comes right is tried again.
 import type { PipelineParts } from './pipeline-parts.ts';
-import type { Progress } from './progress.ts';
+import { retrying, TRIES_TO_END } from './retry.ts';
 import { runFold } from './sinks/fold.ts';
 import type { Sink } from './sinks/sink.ts';
 import { readState, type SchemaRecord, STATE_KEYS } from './topic/state.ts';
 
-/** One fold a topic that has a schema; topics that appear later are picked up. Returns when `finish` is reached. */
-export const runFolds = async (
-  parts: PipelineParts,
-  sink: Sink,
-  finish: AbortSignal,
+/** Aborting `finish` asks for everything up to the topics' ends as they are then, and for a return after that. */
+type FoldHalf = { parts: PipelineParts; sink: Sink; finish: AbortSignal };
+
+const foldTopic = async (
+  { parts, sink, finish }: FoldHalf,
+  topic: string,
   signal: AbortSignal,
 ): Promise<void> => {
-  const { feed, config, progress, nowMs } = parts;
+  const { feed, config, progress, nowMs, random } = parts;
   const table = config.table;
-  if (table === undefined) return;
+  const record = readState<SchemaRecord>(await feed.state(), STATE_KEYS.schema(topic, 1));
+  if (table === undefined || record === null) return;
   const limits = {
     intervalMs: table.commit_interval_ms,
     rows: table.commit_rows,
     bytes: table.commit_mb << 20,
   };
+  const [namespace, name] = record.table;
+  let commits = 0;
+  const once = async (): Promise<void> => {
+    const opened = await sink.open(topic, { namespace, name });
+    const fold = {
+      feed,
+      table: opened,
+      topic,
+      limits,
+      nowMs,
+      finish,
+      onCommit: (report: Parameters<typeof progress.folded>[1]) => {
+        commits++;
+        progress.folded(topic, report);
+      },
+    };
+    await runFold(fold, signal).finally(() => opened.close());
+  };
+  const onRetry = progress.retrying.bind(progress);
+  await retrying(once, { tries: TRIES_TO_END, progress: () => commits, onRetry, random }, signal);
+};
+
+/** Returns when `finish` is reached; fails with the first fold that fails for good. */
+export const runFolds = async (half: FoldHalf, signal: AbortSignal): Promise<void> => {
+  const { parts, finish } = half;
+  const { feed } = parts;
   const running = new Map<string, Promise<void>>();
   const failed = new AbortController();
   const either = AbortSignal.any([signal, failed.signal]);
-  const fold = async (topic: string, { table: [namespace, name] }: SchemaRecord): Promise<void> => {
-    const opened = await sink.open(topic, { namespace, name });
-    const onCommit = (report: Parameters<Progress['folded']>[1]): void => progress.folded(topic, report);
-    await runFold({ feed, table: opened, topic, limits, nowMs, finish, onCommit }, either);
-    await opened.close();
-  };
   for (let last = false; !last && !either.aborted; ) {
     last = finish.aborted;
-    const state = await feed.state();
-    for (const key of state.keys()) {
+    for (const key of (await feed.state()).keys()) {
       const topic = key.startsWith('schema/') ? key.slice('schema/'.length, key.lastIndexOf('/')) : null;
       if (topic === null || running.has(topic)) continue;
-      const record = readState<SchemaRecord>(state, STATE_KEYS.schema(topic, 1));
-      if (record === null) continue;
-      const run = fold(topic, record);
+      const run = foldTopic(half, topic, either);
       running.set(topic, run);
       run.catch(() => failed.abort());
     }

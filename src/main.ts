@@ -1,10 +1,9 @@
 // The roof: arguments -> command -> exit code. The only file that names a connector; it loads one when a file asks.
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { asof } from './cli/asof.ts';
+import { asof, history } from './cli/asof.ts';
 import { check } from './cli/check.ts';
 import type { Command, Connectors, Context } from './cli/command.ts';
-import { history } from './cli/history.ts';
 import { makeOutput } from './cli/output.ts';
 import { reset, resume, snapshot } from './cli/repair.ts';
 import { run } from './cli/run.ts';

@@ -20,7 +20,9 @@ export const runPipeline = async (
   const either = AbortSignal.any([signal, failed.signal]);
   const halves = [
     runCapture(parts, options, either).then(() => captured.abort()),
-    parts.sink === null ? Promise.resolve() : runFolds(parts, parts.sink, captured.signal, failed.signal),
+    parts.sink === null
+      ? Promise.resolve()
+      : runFolds({ parts, sink: parts.sink, finish: captured.signal }, failed.signal),
   ];
   for (const half of halves) half.catch(() => failed.abort());
   const wrong = (await Promise.allSettled(halves)).find((result) => result.status === 'rejected');

@@ -29,6 +29,8 @@ export class Progress {
   /** Milliseconds between the newest durable change's commit and its becoming durable. */
   lagMs: number | null = null;
   events = 0;
+  /** Rows of the tables that were read whole. */
+  snapshotRows = 0;
   durableCheckpoints = 0;
   readonly tables = new Map<string, TableProgress>();
 

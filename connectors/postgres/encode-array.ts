@@ -144,6 +144,7 @@ export const encodeHstore: MakeEncoder = (fail) => {
       const key = JSON.stringify(tokenText(tokens));
       if (!matches('=>', bytes, at, at + 2)) fail();
       at = tokens.read(bytes, at + 2, { stop: COMMA, limit: end, fail });
+      if (!tokens.isQuoted && tokens.start === tokens.end) fail();
       const isNull = !tokens.isQuoted && matches('NULL', tokens.bytes, tokens.start, tokens.end);
       members.push(`${key}:${isNull ? 'null' : JSON.stringify(tokenText(tokens))}`);
       if (at < end && (bytes[at] !== COMMA || bytes[at + 1] !== SPACE)) fail();

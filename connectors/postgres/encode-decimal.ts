@@ -56,15 +56,15 @@ const plain = { value: 0, fraction: 0 };
 /** Up to 15 digits with at most one point, as an unscaled number in a double, without making a string. */
 const scanPlain = (bytes: Uint8Array, start: number, end: number): boolean => {
   const isNegative = bytes[start] === MINUS;
-  let at = isNegative ? start + 1 : start;
-  if (at >= end || end - at > 16) return false;
+  const first = isNegative ? start + 1 : start;
+  if (first >= end || end - first > 16) return false;
   let point = end;
   let value = 0;
-  for (; at < end; at++) {
+  for (let at = first; at < end; at++) {
     const byte = bytes[at]!;
     const digit = byte - ZERO;
     if (digit >= 0 && digit <= 9) value = value * 10 + digit;
-    else if (byte === DOT && point === end) point = at;
+    else if (byte === DOT && point === end && at > first && at < end - 1) point = at;
     else return false;
   }
   plain.value = isNegative ? -value : value;

@@ -45,7 +45,9 @@ export const readDays = (bytes: Uint8Array, start: number, end: number, options:
   if (end - start < 10 || bytes[end - 3] !== MINUS || bytes[end - 6] !== MINUS) fail();
   const year = readDigits(bytes, start, end - 6, fail);
   const month = readDigits(bytes, end - 5, end - 3, fail);
-  return daysFromCivil(isBc ? 1 - year : year, month, readDigits(bytes, end - 2, end, fail));
+  const day = readDigits(bytes, end - 2, end, fail);
+  if (month < 1 || month > 12 || day < 1 || day > 31) fail();
+  return daysFromCivil(isBc ? 1 - year : year, month, day);
 };
 
 /** `HH:MM:SS`, up to six digits of fraction, as microseconds of the day; 24:00:00 is one. */

@@ -7,8 +7,8 @@ type Pattern = { isNegative: boolean; namespace: RegExp; table: RegExp };
 const bad = (pattern: string, reason: string): VarveError =>
   new VarveError(
     'config_invalid',
-    `The table pattern ${JSON.stringify(pattern)} ${reason} Write schema.table, with * for any characters, ` +
-      '? for one, double quotes around names with dots, capitals or spaces, and ! in front to leave tables out.',
+    `The table pattern ${JSON.stringify(pattern)} ${reason} Write schema.table, with * for any ` +
+      'characters, ? for one, double quotes around names with dots, capitals or spaces, and ! in front to leave tables out.',
     { facts: { pattern } },
   );
 
@@ -53,8 +53,8 @@ export const compilePatterns = (patterns: readonly string[]): ((name: TableName)
   if (parsed.every((pattern) => pattern.isNegative)) {
     throw new VarveError(
       'config_invalid',
-      'The list of tables picks none: it is empty or has only patterns with !. Add what to capture, such as ' +
-        '"public.*".',
+      'The list of tables picks none: it is empty or has only patterns with !. Add what to capture, ' +
+        'such as "public.*".',
     );
   }
   return ([namespace, table]) => {

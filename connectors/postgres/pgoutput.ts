@@ -90,6 +90,9 @@ const decodeRelation = (cursor: FrameCursor): RelationMessage => {
     if (flags > 1) throw malformed(`has unknown column flags ${flags}`, cursor.pos);
     columns.push({ isKey: flags === 1, name: cursor.text(), typeOid: cursor.u32(), typmod: cursor.i32() });
   }
+  if (new Set(columns.map((column) => column.name)).size < columns.length) {
+    throw malformed('names a column twice', cursor.pos);
+  }
   const replicaIdentity = identity as RelationMessage['replicaIdentity'];
   return { kind: 'relation', oid, schema, name, replicaIdentity, columns };
 };

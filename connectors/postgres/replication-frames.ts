@@ -15,13 +15,21 @@ const MAX_FRAME = 1 << 30;
  * buffer grows for a single large frame and falls back to its first size once that frame is consumed.
  */
 export class FrameBuffer {
-  bytes = new Uint8Array(HIGH_WATER + SLACK);
+  bytes: Uint8Array;
   /** Of the current frame: type byte and body without the length. */
   type = 0;
   start = 0;
   end = 0;
+  readonly #highWater: number;
+  readonly #base: number;
   #from = 0;
   #to = 0;
+
+  constructor({ highWater, slack } = { highWater: HIGH_WATER, slack: SLACK }) {
+    this.#highWater = highWater;
+    this.#base = highWater + slack;
+    this.bytes = new Uint8Array(this.#base);
+  }
 
   /** Bytes that are not consumed yet. */
   get size(): number {
@@ -30,7 +38,7 @@ export class FrameBuffer {
 
   /** True when reading on would only use memory. */
   get isFull(): boolean {
-    return this.size >= HIGH_WATER && this.size >= this.#frameSize();
+    return this.size >= this.#highWater && this.size >= this.#frameSize();
   }
 
   get hasFrame(): boolean {
@@ -75,14 +83,14 @@ export class FrameBuffer {
   #restart(): void {
     this.#from = 0;
     this.#to = 0;
-    if (this.bytes.length > HIGH_WATER + SLACK) this.bytes = new Uint8Array(HIGH_WATER + SLACK);
+    if (this.bytes.length > this.#base) this.bytes = new Uint8Array(this.#base);
   }
 
   #makeRoom(count: number): void {
     const size = this.size;
     const frame = this.#frameSize();
     const wanted = Math.max(size, Number.isFinite(frame) ? frame : 0) + count;
-    const capacity = Math.max(wanted, HIGH_WATER + SLACK);
+    const capacity = Math.max(wanted, this.#base);
     if (capacity > this.bytes.length || this.bytes.length > 2 * capacity) {
       const moved = new Uint8Array(capacity);
       moved.set(this.bytes.subarray(this.#from, this.#to));

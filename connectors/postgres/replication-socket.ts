@@ -59,17 +59,14 @@ export class ReplicationSocket {
     const socket = connection.tls === null ? { socket: plainSocket(landing) } : {};
     const options = { applicationName, statementTimeoutMs: 0, replication: true, ...socket };
     const client = await openClient(connection, options);
-    return new ReplicationSocket(
-      client,
-      landing,
-      `reading the log from ${connection.host}:${connection.port}`,
-    );
+    return new ReplicationSocket(client, landing, connection);
   }
 
-  private constructor(client: pg.Client, landing: Landing, doing: string) {
+  private constructor(client: pg.Client, landing: Landing, connection: ConnectionSettings) {
     this.client = client;
     this.#landing = landing;
-    this.#doing = doing;
+    this.#doing = `reading the log of ${addressText(connection)}`;
+    this.#coalesceMs = connection.host.startsWith('/') ? 0 : COALESCE_MS;
     this.#stream = client.connection.stream;
   }
 

@@ -19,11 +19,6 @@ export type Evidence = {
 const sameType = (logged: LoggedColumn, live: LiveColumn): boolean =>
   logged.typeOid === live.typeOid && logged.typmod === live.typmod;
 
-const isRising = (ids: readonly (number | null)[]): boolean => {
-  const found = ids.filter((id) => id !== null);
-  return found.every((id, at) => at === 0 || id > (found[at - 1] as number));
-};
-
 /**
  * By name. Where the catalog and the previous schema disagree, the name was dropped and added again (or
  * swapped): the catalog is right if it has the log's type, and the schema is right if the catalog is ahead.
@@ -41,29 +36,61 @@ const matchNames = (
     if (found === undefined) return old;
     return old !== null && old !== found.id && !sameType(column, found) ? old : found.id;
   });
-  const isUnique = (ids: readonly (number | null)[]): boolean => {
-    const found = ids.filter((id) => id !== null);
-    return new Set(found).size === found.length;
-  };
-  // The log lists columns in order of their ids, so another order tells that the catalog is ahead.
-  if (isUnique(byCatalog) && (isLeaf || isRising(byCatalog))) return byCatalog;
   const byPrevious = logged.map((column, at) => former.get(column.name) ?? byCatalog[at] ?? null);
-  if (isUnique(byPrevious) && (isLeaf || isRising(byPrevious))) return byPrevious;
-  return logged.map(() => null);
+  const fits = isLeaf ? isUnique : isRising;
+  if (fits(byCatalog)) return byCatalog;
+  return fits(byPrevious) ? byPrevious : keepRising(byCatalog, live?.columns ?? []);
 };
 
-/** First free id between two neighbours: a live column of the same type, else a dropped one, else any. */
-const findFree = (
-  column: LoggedColumn,
-  live: readonly LiveColumn[],
-  { taken, above, below }: { taken: ReadonlySet<number>; above: number; below: number },
-): number => {
-  const free = live.filter(({ id, generated }) => !generated && !taken.has(id) && id > above && id < below);
+const isUnique = (ids: readonly (number | null)[]): boolean => {
+  const found = ids.filter((id) => id !== null);
+  return new Set(found).size === found.length;
+};
+
+/** The log lists columns in order of their ids, so another order tells that the catalog is ahead. */
+const isRising = (ids: readonly (number | null)[]): boolean => {
+  const found = ids.filter((id) => id !== null);
+  return found.every((id, at) => at === 0 || id > (found[at - 1] as number));
+};
+
+/**
+ * Without the names that came back under a higher number; without any, if that leaves too few numbers below
+ * one.
+ */
+const keepRising = (ids: readonly (number | null)[], live: readonly LiveColumn[]): (number | null)[] => {
+  const kept = ids.map((id, at) =>
+    ids.slice(at + 1).every((later) => later === null || id === null || later > id) ? id : null,
+  );
+  const isPossible = kept.every(
+    (id, at) => id === null || live.filter((column) => !column.generated && column.id <= id).length > at,
+  );
+  return isPossible ? kept : ids.map(() => null);
+};
+
+type Gap = { taken: ReadonlySet<number>; above: number; below: number; wanted: number };
+
+/**
+ * The likeliest id for a column that nobody knows by name any more, between the ids of its neighbours.
+ * Numbers are given once and rise, so what the previous schema had already lost is out of the question, and
+ * the lowest left is the next.
+ */
+const findFree = (column: LoggedColumn, { live, previous }: Evidence, gap: Gap): number => {
+  const former = previous?.columns.map(({ id }) => id) ?? [];
+  const newest = Math.max(0, ...former);
+  const free = (live?.columns ?? []).filter(({ id, generated }) => {
+    if (generated || gap.taken.has(id) || id <= gap.above || id >= gap.below) return false;
+    return id > newest || former.includes(id);
+  });
+  const isForced = previous !== null || free.length === gap.wanted;
+  // Without a schema before, dropped columns may be long gone: a live one of the same type is likelier.
   const found =
-    free.find((other) => !other.dropped && sameType(column, other)) ?? free.find((other) => other.dropped);
+    (isForced ? free[0] : undefined) ??
+    free.find((other) => !other.dropped && sameType(column, other)) ??
+    free.find(({ dropped }) => dropped) ??
+    free[0];
   if (found !== undefined) return found.id;
-  let id = above + 1;
-  while (taken.has(id)) id++;
+  let id = gap.above + 1;
+  while (gap.taken.has(id)) id++;
   return id;
 };
 
@@ -71,14 +98,16 @@ const findFree = (
 export const matchColumns = (logged: readonly LoggedColumn[], evidence: Evidence): number[] => {
   const matched = matchNames(logged, evidence);
   const taken = new Set(matched.filter((id) => id !== null));
-  const live = evidence.live?.columns ?? [];
   return matched.map((id, at) => {
     if (id !== null) return id;
-    const above = evidence.isLeaf ? 0 : (matched.slice(0, at).findLast((other) => other !== null) ?? 0);
-    const below = evidence.isLeaf
-      ? Infinity
-      : (matched.slice(at).find((other) => other !== null) ?? Infinity);
-    const free = findFree(logged[at] as LoggedColumn, live, { taken, above, below });
+    const rest = matched.slice(at);
+    const next = rest.findIndex((other) => other !== null);
+    const free = findFree(logged[at] as LoggedColumn, evidence, {
+      taken,
+      above: evidence.isLeaf ? 0 : (matched.slice(0, at).findLast((other) => other !== null) ?? 0),
+      below: evidence.isLeaf || next < 0 ? Number.POSITIVE_INFINITY : (rest[next] as number),
+      wanted: next < 0 ? rest.length : next,
+    });
     taken.add(free);
     matched[at] = free;
     return free;

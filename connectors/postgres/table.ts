@@ -16,8 +16,8 @@ const refuse = (table: TableName, column: ColumnShape): Fail => {
   return () => {
     throw new VarveError(
       'value_unsupported',
-      `A value of column ${JSON.stringify(column.name)} of ${tableText(table)} is not what PostgreSQL prints ` +
-        `for ${column.sourceType}. Nothing of the row was published. Are DateStyle, IntervalStyle, ` +
+      `A value of column ${JSON.stringify(column.name)} of ${tableText(table)} is not what PostgreSQL ` +
+        `prints for ${column.sourceType}. Nothing of the row was published. Are DateStyle, IntervalStyle, ` +
         'bytea_output or lc_monetary forced to other values, or does a proxy rewrite the stream? If not, ' +
         'please report it.',
       { facts: { table: tableText(table), column: column.name, type: column.sourceType } },

@@ -1,24 +1,13 @@
 // Owns how a decoded value is shown to people and in --json: numbers exact, times as ISO text, bytes as hex.
 import type { ConnectType } from '../change/schema.ts';
+import { bigIntOf, decimalText, type EngineValue } from '../sinks/parquet/columns-value.ts';
+import type { IcebergType } from '../sinks/parquet/iceberg-type.ts';
 import type { AvroValue } from '../topic/avro-read.ts';
 
 export type Printable = null | boolean | number | string | Printable[] | { [name: string]: Printable };
 
 const MICROS_A_SECOND = 1_000_000n;
 const floorDiv = (value: bigint, by: bigint): bigint => (value - (((value % by) + by) % by)) / by;
-
-const twosComplement = (bytes: Uint8Array): bigint => {
-  let value = 0n;
-  for (const byte of bytes) value = (value << 8n) | BigInt(byte);
-  return bytes.length === 0 ? 0n : BigInt.asIntN(bytes.length * 8, value);
-};
-
-/** 12345 with scale 2 is 123.45. */
-export const decimalText = (unscaled: bigint, scale: number): string => {
-  if (scale <= 0) return (unscaled * 10n ** BigInt(-scale)).toString();
-  const digits = (unscaled < 0n ? -unscaled : unscaled).toString().padStart(scale + 1, '0');
-  return `${unscaled < 0n ? '-' : ''}${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
-};
 
 /** Days since 1970-01-01 of the proleptic Gregorian calendar, as ISO text; years beyond four digits carry a sign. */
 export const dateText = (days: bigint): string => {
@@ -55,7 +44,7 @@ export const timestampText = (micros: bigint): string => {
 
 const LOGICAL: Readonly<Record<string, (value: AvroValue, type: ConnectType) => Printable>> = {
   'org.apache.kafka.connect.data.Decimal': (value, { parameters }) =>
-    decimalText(twosComplement(value as Uint8Array), Number(parameters?.scale ?? 0)),
+    decimalText(bigIntOf(value as Uint8Array), Number(parameters?.scale ?? 0)),
   'io.debezium.time.Date': (value) => dateText(BigInt(value as number)),
   'io.debezium.time.Time': (value) => timeText(BigInt(value as number) * 1000n),
   'io.debezium.time.MicroTime': (value) => timeText(value as bigint),
@@ -63,7 +52,7 @@ const LOGICAL: Readonly<Record<string, (value: AvroValue, type: ConnectType) => 
   'io.debezium.time.MicroTimestamp': (value) => timestampText(value as bigint),
   'io.debezium.data.VariableScaleDecimal': (value) => {
     const { scale, value: bytes } = value as { scale: number; value: Uint8Array };
-    return decimalText(twosComplement(bytes), scale);
+    return decimalText(bigIntOf(bytes), scale);
   },
 };
 
@@ -86,3 +75,26 @@ export const printable = (value: AvroValue, type: ConnectType): Printable => {
   if (items && Array.isArray(value)) return value.map((item) => printable(item as AvroValue, items));
   return plain(value);
 };
+
+const byIcebergType = (value: Exclude<EngineValue, null>, type: IcebergType): Printable => {
+  if (typeof type !== 'string')
+    return (value as readonly EngineValue[]).map((item) => printableCell(item, type.element));
+  switch (type) {
+    case 'date':
+      return dateText(BigInt(value as number));
+    case 'time':
+      return timeText(value as bigint);
+    case 'timestamp':
+      return timestampText(value as bigint);
+    case 'timestamptz':
+      return `${timestampText(value as bigint)}Z`;
+    default: {
+      const scale = /^decimal\([0-9]+, ([0-9]+)\)$/.exec(type)?.[1];
+      return scale === undefined ? plain(value as AvroValue) : decimalText(value as bigint, Number(scale));
+    }
+  }
+};
+
+/** A cell of a table, by its column's type. */
+export const printableCell = (value: EngineValue, type: IcebergType): Printable =>
+  value === null ? null : byIcebergType(value, type);

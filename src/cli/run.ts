@@ -14,6 +14,8 @@ const DRAIN_MS = 20_000;
 
 const people = (context: Context, config: Config): ProgressListener => {
   const { output } = context;
+  // Elsewhere the log lines say it all.
+  if (!output.tty) return {};
   const meter = rateMeter(Date.now);
   return {
     onStep: (message) => output.note(`${config.name}: ${message}`),
@@ -56,11 +58,16 @@ const runOne = async (context: Context, config: Config, stop: AbortSignal): Prom
     await assembled.close();
   }
   if (!untilCaughtUp) return;
-  const { events, tables } = parts.progress;
+  const { events, snapshotRows, tables } = parts.progress;
   const folded = [...tables.values()].reduce((sum, table) => sum + table.events, 0);
+  const counted = [
+    `${snapshotRows.toLocaleString('en')} rows read`,
+    `${events.toLocaleString('en')} changes`,
+  ];
+  if (parts.sink !== null) counted.push(`${folded.toLocaleString('en')} events folded`);
   context.output.result(
-    { name: config.name, state: 'caught_up', events, folded },
-    `${config.name}: caught up, ${events.toLocaleString('en')} changes, ${folded.toLocaleString('en')} events folded`,
+    { name: config.name, state: 'caught_up', rows: snapshotRows, changes: events, folded },
+    `${config.name}: caught up, ${counted.join(', ')}`,
   );
 };
 

@@ -112,6 +112,7 @@ class Fold {
       schema: (id) => feed.schema(id),
       schemas: schemaRecords(state, topic),
       snapshot: complete,
+      estimatedRows: readState<SnapshotRecord>(state, STATE_KEYS.snapshot(topic))?.estimatedRows ?? 0,
     };
     const { batches } = this.#pending;
     this.#pending = none();

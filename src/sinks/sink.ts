@@ -11,6 +11,8 @@ export type FoldContext = {
   schemas: readonly SchemaRecord[];
   /** The topic's newest complete snapshot, once every row of it is folded with these batches or before; else null. */
   snapshot: SnapshotRecord | null;
+  /** Rows that the topic's newest snapshot is expected to have; 0 when unknown. */
+  estimatedRows: number;
 };
 
 export type CommitReport = {

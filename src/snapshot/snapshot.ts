@@ -151,7 +151,7 @@ class SnapshotRun {
     outbox.row(await outbox.relax(row.table, column, first), row);
   }
 
-  #record({ topic, table, rows }: TableRun, done: boolean): StateRecord {
+  #record({ topic, table, rows, estimatedRows }: TableRun, done: boolean): StateRecord {
     const { epoch, session, sweep } = this.#options;
     const record: SnapshotRecord = {
       table: table.schema.name,
@@ -159,6 +159,7 @@ class SnapshotRun {
       order: snapshotOrder(epoch, session.position),
       ts: session.ts.toString(),
       rows,
+      estimatedRows,
       done,
       sweep,
     };

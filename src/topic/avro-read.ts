@@ -19,7 +19,7 @@ export type AvroValue =
   | AvroValue[]
   | { [field: string]: AvroValue };
 
-export type ReadOptions = {
+type ReadOptions = {
   /** `arrays`: a record is the array of its values in field order; much faster. */
   records?: 'objects' | 'arrays';
   /**
@@ -29,7 +29,7 @@ export type ReadOptions = {
   skip?: (path: string) => boolean;
 };
 
-export type ReadAvro = (bytes: Uint8Array, start: number, end: number) => AvroValue;
+type ReadAvro = (bytes: Uint8Array, start: number, end: number) => AvroValue;
 
 type Read = (cursor: AvroCursor) => AvroValue;
 /** `isEmpty`: its values take no bytes. */

@@ -5,7 +5,9 @@ const utf8 = new TextEncoder();
 /** Below this many bytes a loop is faster than making a view of the source. */
 const SHORT = 128;
 
-/** Numbers are little-endian unless the name says Be. `pos` is the next free byte; `bytes` may move when it grows. */
+/**
+ * Numbers are little-endian. `pos` is the next free byte; `bytes` may be another array once it had to grow.
+ */
 export class ByteWriter {
   bytes: Uint8Array;
   pos = 0;
@@ -60,7 +62,7 @@ export class ByteWriter {
     this.bytes[this.pos++] = rest;
   }
 
-  /** Zigzag varint of a signed 64-bit integer. In two halves of numbers, because bigint arithmetic is slow. */
+  /** Zigzag varint of a signed 64-bit integer; in two halves of numbers, because bigints are slow. */
   bigLong(value: bigint): void {
     this.ensure(10);
     const zigzag = BigInt.asUintN(64, (value << 1n) ^ (value >> 63n));

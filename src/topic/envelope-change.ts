@@ -13,7 +13,7 @@ const HEX = new TextEncoder().encode('0123456789abcdef');
 const HALF = 2 ** 24;
 const VALUE_BRANCH = 2;
 
-export type TransactionFacts = {
+type TransactionFacts = {
   /** Microseconds since 1970-01-01 UTC: the source's commit, and Varve's clock now. */
   commitTs: bigint;
   nowUs: bigint;

@@ -131,8 +131,8 @@ export class RowEncoder {
     const table = tableText(this.#table.schema.name);
     throw new VarveError(
       'value_unsupported',
-      `A change of ${table} came without its key column ${this.#name(column)}, so nobody can tell which row ` +
-        'it is of. Let the source log whole old rows of this table, then snapshot it again.',
+      `A change of ${table} came without its key column ${this.#name(column)}, so nobody can tell which ` +
+        'row it is of. Let the source log whole old rows of this table, then snapshot it again.',
       { facts: { column, table } },
     );
   }

@@ -15,7 +15,7 @@ const TRANSACTION: ConnectType = {
   ],
 };
 
-export type EnvelopeNames = {
+type EnvelopeNames = {
   /** Full name of the topic's records, without `.Key`, `.Value`, `.Envelope`. */
   record: string;
   /** Avro field names, one a column. */

@@ -1,7 +1,8 @@
 // Owns Debezium's change event on the wire: key, value, tombstone and headers of one table's changes, written
 // straight from cells into a record batch. Knows neither where cells come from nor where the batch goes.
 import type { Cells } from '../change/row.ts';
-import type { ConnectType } from '../change/schema.ts';
+import { type ConnectType, tableText } from '../change/schema.ts';
+import { VarveError } from '../errors.ts';
 import { avroSchema } from './avro-schema.ts';
 import { ByteWriter } from './byte-writer.ts';
 import type { Change } from './envelope-change.ts';
@@ -12,7 +13,7 @@ import { fieldNames, recordName, topicName } from './naming.ts';
 import type { PreparedTable, SourceBlock, SourceFacts } from './prepared-table.ts';
 import type { RecordBatchBuilder } from './record-batch.ts';
 
-export type PreparedEnvelope = {
+type PreparedEnvelope = {
   readonly table: PreparedTable;
   readonly source: SourceBlock;
   readonly topic: string;
@@ -26,7 +27,7 @@ export type PreparedEnvelope = {
   readonly valueSubject: string;
 };
 
-export type EnvelopeParts = { prefix: string; table: PreparedTable; source: SourceBlock };
+type EnvelopeParts = { prefix: string; table: PreparedTable; source: SourceBlock };
 
 /** Names and schemas of a table's records. Throws `name_collision` when two columns share a field name. */
 export const prepareEnvelope = ({ prefix, table, source }: EnvelopeParts): PreparedEnvelope => {
@@ -76,9 +77,9 @@ type Half = { part: 'whole' | 'old' | 'new'; link: KeyLink | null };
 
 const WHOLE: Half = { part: 'whole', link: null };
 
-export type EnvelopeIds = { keyId: number | null; valueId: number };
+type EnvelopeIds = { keyId: number | null; valueId: number };
 
-export type EnvelopeOptions = {
+type EnvelopeOptions = {
   /** A record with the key and a null value after each delete; on by default. */
   tombstones?: boolean;
 };
@@ -132,7 +133,7 @@ export class EnvelopeWriter {
 
   #moveKey(out: RecordBatchBuilder, change: Change): void {
     const { before, after } = change;
-    if (before === null || after === null) throw new TypeError('a changed key needs both images');
+    if (before === null || after === null) throw this.#incomplete('a changed key without both images');
     const toNew = { name: HEADER.newKey, value: this.#keyJson(after, before) };
     const toOld = { name: HEADER.oldKey, value: this.#keyJson(before, null) };
     this.#value(out, change, { part: 'old', link: toNew });
@@ -186,7 +187,7 @@ export class EnvelopeWriter {
   }
 
   #key(out: RecordBatchBuilder, cells: Cells | null, old: Cells | null): void {
-    if (cells === null) throw new TypeError('a row change needs an image');
+    if (cells === null) throw this.#incomplete('a row change without an image');
     if (this.#keyFrame === null) {
       out.nullKey();
       return;
@@ -195,6 +196,12 @@ export class EnvelopeWriter {
     out.writer.raw(this.#keyFrame);
     this.#rows.writeKey(out.writer, cells, old);
     out.endKey();
+  }
+
+  #incomplete(what: string): VarveError {
+    const table = tableText(this.#facts.table);
+    const sentence = `The log reader yielded ${what} for ${table}; its rows cannot be published. Report it.`;
+    return new VarveError('protocol_error', sentence, { facts: { table } });
   }
 
   #headers(out: RecordBatchBuilder, change: Change, link: KeyLink | null): void {

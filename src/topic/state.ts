@@ -33,6 +33,7 @@ export type SnapshotRecord = {
   order: Order;
   ts: string;
   rows: number;
+  estimatedRows: number;
   done: boolean;
   /** True when earlier epochs may hold keys that this snapshot no longer has, so that the sink must sweep. */
   sweep: boolean;

@@ -12,7 +12,7 @@ import { openEmbeddedFeed } from '../../src/topic/embedded/feed.ts';
 import { openEmbeddedPublisher } from '../../src/topic/embedded/publisher.ts';
 import { readAll, sliceOf } from '../support/topic-records.ts';
 
-const FLIPS = 400;
+const FLIPS = 250;
 
 let home = '';
 let path = '';

@@ -146,7 +146,7 @@ test('rows of any values, NULLs, required columns and defaults are what another 
   const row = fc.record(texts);
   const nulls = fc.uniqueArray(fc.constantFrom(...names.slice(1)));
   fc.assert(
-    fc.property(row, row, nulls, fc.boolean(), (before, after, nullable, hasDefault) => {
+    fc.property(fc.tuple(row, row), nulls, fc.boolean(), ([before, after], nullable, hasDefault) => {
       const table = plainTable({
         name: ['s', 't'],
         columns: COLUMNS,
@@ -334,7 +334,7 @@ test('a key-only image holds NULL, the default or the zero of its type beside th
   });
 });
 
-test('NULL where the schema allows none leaves nothing behind, and goes out once the column is optional', () => {
+test('NULL where the schema allows none leaves nothing behind, and goes out with the column optional', () => {
   const table = plainTable({
     name: ['s', 't'],
     columns: { id: TYPE.int, v: TYPE.text },
@@ -366,6 +366,14 @@ test('an encoder that throws leaves no half record', () => {
   assert.throws(() => topic.write({ after: ['1', 'bad', null, null] }), /cannot/);
   assert.equal(topic.out.size, size);
   assert.equal(topic.write({ after: ['2', 'ok', null, null] }).read().length, 2);
+});
+
+test('a row change that lacks an image is the fault of the log reader, and is not published', () => {
+  for (const event of [{ op: 'd' as const }, { keyChanged: true, after: ['1', null, null, null] }]) {
+    const topic = new Topic(TABLE);
+    assert.throws(() => topic.write(event), { kind: 'protocol_error', message: /for s\.t; its rows/ });
+    assert.equal(topic.out.records, 0);
+  }
 });
 
 test('a truncate has no key and no image', () => {

@@ -30,7 +30,7 @@ const twosComplement = (value: bigint): Uint8Array => {
   do {
     bytes.unshift(Number(BigInt.asUintN(8, rest)));
     rest >>= 8n;
-  } while (rest !== (bytes[0]! > 0x7f ? -1n : 0n));
+  } while (rest !== ((bytes[0] ?? 0) > 0x7f ? -1n : 0n));
   return Uint8Array.from(bytes);
 };
 
@@ -112,8 +112,9 @@ export type PlainRow = readonly (string | null | undefined)[];
 
 export const plainCells = (row: PlainRow): Cells => {
   const cells = makeCells(row.length);
-  const parts: Buffer[] = [Buffer.from('some bytes before')];
-  let at = parts[0]!.length;
+  const lead = Buffer.from('some bytes before');
+  const parts = [lead];
+  let at = lead.length;
   row.forEach((value, column) => {
     const bytes = Buffer.from(value ?? '');
     cells.kind[column] = value === undefined ? CELL_UNCHANGED : value === null ? CELL_NULL : CELL_VALUE;

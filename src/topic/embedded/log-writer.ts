@@ -7,6 +7,7 @@ import { encodeFrame, LAYOUT, type WriteHead } from './frame.ts';
 import type { LogState } from './log-state.ts';
 import { MarkWriter } from './mark.ts';
 import { type Birth, type OpenLog, recover, type Segment, writeSegment } from './recovery.ts';
+import { readReleased } from './released.ts';
 
 /** `body`: the head's slices, in their order. */
 export type Append = { head: WriteHead; body: readonly Uint8Array[] };
@@ -36,6 +37,8 @@ export class LogWriter {
 
   /** Under the lock only. */
   static async open(path: string, birth: Birth): Promise<LogWriter> {
+    // Retention asks for it later; damage is said now.
+    await readReleased(path);
     const log = await recover(path, birth);
     const last = segmentPath(path, (log.segments.at(-1) as Segment).number);
     const file = await open(last, 'r+').catch((error: unknown) => {

@@ -47,7 +47,8 @@ export const openEmbeddedPublisher = async (options: EmbeddedPublisherOptions): 
   const path = await realpath(options.path);
   const lock = await acquireLock(path, options.randomId());
   try {
-    return new EmbeddedPublisher(await LogWriter.open(path, options), { ...options, path, lock });
+    const log = await LogWriter.open(path, options);
+    return new EmbeddedPublisher(log, { ...options, path, lock });
   } catch (error) {
     await lock.release();
     throw error;

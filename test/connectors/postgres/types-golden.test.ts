@@ -7,15 +7,13 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import pg from 'pg';
 import { Catalog, type CatalogTable } from '../../../connectors/postgres/catalog.ts';
-import { openClient, parseConnection } from '../../../connectors/postgres/connection.ts';
 import { quoteTable } from '../../../connectors/postgres/publication.ts';
 import type { Column, ConnectField } from '../../../src/change/schema.ts';
-import { type AvroValue, compileReader } from '../../../src/topic/avro-read.ts';
-import { avroSchema } from '../../../src/topic/avro-schema.ts';
-import { ByteWriter } from '../../../src/topic/byte-writer.ts';
+import type { AvroValue } from '../../../src/topic/avro-read.ts';
 import { fieldNames, topicName } from '../../../src/topic/naming.ts';
 import { decodeRecorded, GOLDEN, type GoldenCase, loadGolden, toConnectType } from '../../support/golden.ts';
 import { startPostgres, type TestPostgres } from '../../support/postgres.ts';
+import { encodeWith, openPinned, printed, readBack } from './types-encoding.ts';
 
 const CASES = [
   'bench-table',
@@ -132,29 +130,21 @@ const toField = ({ type, optional, ...column }: Column, field: string): ConnectF
   ...(column.default === undefined ? {} : { default: column.default }),
 });
 
-const decode = (column: Column, encoded: Uint8Array): AvroValue =>
-  compileReader(avroSchema(column.type))(encoded, 0, encoded.length);
-
 const used = new Set<Difference>();
 
 /** All rows, by field name, through the encoders. */
 const readRows = async (client: pg.Client, { table }: CatalogTable): Promise<Row[]> => {
   const { columns, name } = table.schema;
   const fields = fieldNames(name, columns);
-  const list = columns.map(({ name: column }) => {
-    const quoted = pg.escapeIdentifier(column);
-    return `CASE WHEN ${quoted} IS NOT NULL THEN format('%s', ${quoted}) END`;
-  });
+  const list = columns.map((column) => printed(pg.escapeIdentifier(column.name)));
   const text = `SELECT ${list.join(', ')} FROM ${quoteTable(name)}`;
   const { rows } = await client.query<(string | null)[]>({ text, rowMode: 'array' });
   return rows.map((row) =>
     Object.fromEntries(
       row.map((value, at) => {
         if (value === null) return [fields[at], null];
-        const out = new ByteWriter(16);
-        const bytes = Buffer.from(value);
-        table.encode[at]?.(bytes, 0, bytes.length, out);
-        return [fields[at], decode(columns[at] as Column, out.bytes.slice(0, out.pos))];
+        const encoded = encodeWith(table.encode[at], value);
+        return [fields[at], readBack((columns[at] as Column).type, encoded)];
       }),
     ),
   );
@@ -230,8 +220,7 @@ const runCase = async (server: TestPostgres, name: string): Promise<void> => {
   await server.query(`CREATE DATABASE ${url.pathname.slice(1)}`);
   const writer = new pg.Client(url.href);
   await writer.connect();
-  const options = { applicationName: 'varve_test', statementTimeoutMs: 60_000 };
-  const client = await openClient(parseConnection({ url: url.href }), options);
+  const client = await openPinned(url.href);
   try {
     await writer.query(sql('setup.sql'));
     const catalog = await Catalog.open({ client, selects: () => true, known: () => null });

@@ -5,12 +5,11 @@ import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import type pg from 'pg';
 import { Catalog } from '../../../connectors/postgres/catalog.ts';
-import { openClient, parseConnection } from '../../../connectors/postgres/connection.ts';
 import { avroSchema } from '../../../src/topic/avro-schema.ts';
-import { ByteWriter } from '../../../src/topic/byte-writer.ts';
 import type { PreparedTable } from '../../../src/topic/prepared-table.ts';
 import { avroType } from '../../support/avsc.ts';
 import { startPostgres, type TestPostgres } from '../../support/postgres.ts';
+import { encodeWith, openPinned } from './types-encoding.ts';
 
 type Law = {
   type: string;
@@ -310,8 +309,7 @@ describe('values of a real server', () => {
 
   before(async () => {
     server = await startPostgres({ major: 15 });
-    const connection = parseConnection({ url: server.url });
-    client = await openClient(connection, { applicationName: 'varve_test', statementTimeoutMs: 60_000 });
+    client = await openPinned(server.url);
     await client.query('CREATE EXTENSION hstore');
     await client.query(`CREATE TABLE t (${LAWS.map(({ type }, at) => `c${at} ${type}`).join(', ')})`);
     const catalog = await Catalog.open({ client, selects: () => true, known: () => null });
@@ -329,15 +327,8 @@ describe('values of a real server', () => {
     it(law.type, async () => {
       const column = table.schema.columns[at];
       assert.ok(column);
-      const avro = avroType(
-        JSON.parse(
-          avroSchema({
-            type: 'struct',
-            name: 'R',
-            fields: [{ field: 'f', type: column.type, optional: false }],
-          }),
-        ),
-      );
+      const fields = [{ field: 'f', type: column.type, optional: false }];
+      const avro = avroType(JSON.parse(avroSchema({ type: 'struct', name: 'R', fields })));
       const sql =
         `SELECT format('%s', v) AS text, (${law.truth})::text AS truth ` +
         'FROM unnest($1::text[]) WITH ORDINALITY AS u(literal, n) ' +
@@ -346,13 +337,13 @@ describe('values of a real server', () => {
         fc.asyncProperty(fc.array(law.values, { minLength: 1, maxLength: 80 }), async (literals) => {
           const { rows } = await client.query<{ text: string; truth: string }>(sql, [literals]);
           for (const { text: shown, truth } of rows) {
-            const out = new ByteWriter(16);
-            const source = Buffer.from(`..${shown}..`);
-            const isExact = table.encode[at]?.(source, 2, source.length - 2, out);
+            const encoded = encodeWith(table.encode[at], shown);
+            const { isExact } = encoded;
             assert.equal(isExact, law.exact?.(shown) ?? true, `exact ${shown}`);
-            const { f } = avro.fromBuffer(Buffer.from(out.bytes.subarray(0, out.pos))) as { f: unknown };
+            const { f } = avro.fromBuffer(Buffer.from(encoded.avro)) as { f: unknown };
             if (isExact || !/^(NaN|-?Infinity)$/.test(shown))
               assert.equal(law.show(f), compact(law.type, truth), shown);
+            const source = Buffer.from(`..${shown}..`);
             assert.equal(table.text(at, source, 2, source.length - 2), shown);
           }
         }),

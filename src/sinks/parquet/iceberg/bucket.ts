@@ -46,7 +46,7 @@ export const canBucket = (type: IcebergType): boolean =>
 export const bucketHash = (type: IcebergPrimitive, value: BucketValue): number => {
   if (typeof value === 'string' && type === 'string') return murmur3(utf8.encode(value));
   if (value instanceof Uint8Array && (type === 'binary' || type === 'uuid')) return murmur3(value);
-  if (typeof value === 'bigint' && canBucket(type))
+  if (typeof value === 'bigint' && canBucket(type) && !/^(string|binary|uuid)$/.test(type))
     return type.startsWith('decimal') ? murmur3(unscaledBytes(value)) : hashLong(value);
   throw new VarveError('internal', `A ${typeof value} cannot be hashed as Iceberg ${type}.`);
 };

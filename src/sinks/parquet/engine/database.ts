@@ -1,0 +1,109 @@
+// Owns the one DuckDB connection of an engine: its limits, running SQL, columns in and columns out. Knows no table.
+import { type DuckDBConnection, DuckDBDataChunk, DuckDBInstance, type DuckDBValue } from '@duckdb/node-api';
+import type { EngineValue } from '../columns-value.ts';
+import type { IcebergType } from '../iceberg-type.ts';
+import { codecOf } from './engine-value.ts';
+import type { EngineSettings } from './protocol.ts';
+import { quoteText } from './sql.ts';
+
+/** DuckDB's own size of a vector. */
+const CHUNK_ROWS = 2048;
+
+export type ColumnInput = { type: IcebergType; value: (row: number) => EngineValue };
+
+export class Database implements AsyncDisposable {
+  readonly #instance: DuckDBInstance;
+  readonly #connection: DuckDBConnection;
+
+  private constructor(instance: DuckDBInstance, connection: DuckDBConnection) {
+    this.#instance = instance;
+    this.#connection = connection;
+  }
+
+  static async open({ memoryLimit, threads, directory }: EngineSettings): Promise<Database> {
+    const instance = await DuckDBInstance.create(':memory:', {
+      memory_limit: memoryLimit,
+      threads: `${threads}`,
+      temp_directory: directory,
+      // Row order is made by ORDER BY where it matters; keeping it everywhere costs memory.
+      preserve_insertion_order: 'false',
+      autoinstall_known_extensions: 'false',
+      autoload_known_extensions: 'false',
+    });
+    const database = new Database(instance, await instance.connect());
+    await database.run("SET TimeZone = 'UTC'");
+    // Data files never change once they are written.
+    await database.run('SET parquet_metadata_cache = true');
+    return database;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#connection.closeSync();
+    this.#instance.closeSync();
+  }
+
+  async run(sql: string): Promise<void> {
+    await this.#connection.run(sql);
+  }
+
+  /** Rows as plain values of DuckDB, for results of a few rows. */
+  async rows(sql: string): Promise<DuckDBValue[][]> {
+    return (await this.#connection.run(sql)).getRows();
+  }
+
+  /** Visits a large result chunk by chunk: `columns[c][i]` are engine values of the given types. */
+  async read(
+    sql: string,
+    types: readonly IcebergType[],
+    visit: (columns: readonly (readonly EngineValue[])[], rows: number) => void,
+  ): Promise<void> {
+    const unwraps = types.map((type) => codecOf(type).unwrap);
+    const result = await this.#connection.stream(sql);
+    for (;;) {
+      const chunk = await result.fetchChunk();
+      if (chunk === null || chunk.rowCount === 0) return;
+      const columns = unwraps.map((unwrap, column) => {
+        const values = chunk.getColumnValues(column) as EngineValue[];
+        if (unwrap === null) return values;
+        for (let row = 0; row < values.length; row++) {
+          const value = values[row] as DuckDBValue;
+          if (value !== null) values[row] = unwrap(value);
+        }
+        return values;
+      });
+      visit(columns, chunk.rowCount);
+    }
+  }
+
+  /** Appends `rows` rows to a table whose columns are these, a column at a time. */
+  async append(table: string, columns: readonly ColumnInput[], rows: number): Promise<void> {
+    const codecs = columns.map(({ type }) => codecOf(type));
+    const types = codecs.map(({ type }) => type);
+    const appender = await this.#connection.createAppender(table);
+    try {
+      for (let start = 0; start < rows; start += CHUNK_ROWS) {
+        const count = Math.min(CHUNK_ROWS, rows - start);
+        const chunk = DuckDBDataChunk.create(types, count);
+        columns.forEach(({ value }, at) => {
+          const wrap = codecs[at]?.wrap ?? null;
+          const vector = chunk.getColumnVector(at);
+          for (let row = 0; row < count; row++) {
+            const item = value(start + row);
+            vector.setItem(row, wrap === null || item === null ? (item as DuckDBValue) : wrap(item));
+          }
+          vector.flush();
+        });
+        appender.appendDataChunk(chunk);
+      }
+    } finally {
+      appender.closeSync();
+    }
+  }
+
+  /** From now on nothing but these files can be read, nothing written, no setting changed. */
+  async lock(paths: readonly string[]): Promise<void> {
+    await this.run(`SET allowed_paths = [${paths.map(quoteText).join(', ')}]`);
+    await this.run('SET enable_external_access = false');
+    await this.run('SET lock_configuration = true');
+  }
+}

@@ -1,0 +1,99 @@
+// Owns the live files of a table as the engine sees them: where they lie on this machine, which rows of them are deleted.
+// Knows no key and no rule.
+import type { IcebergField } from '../iceberg-type.ts';
+import type { Database } from './database.ts';
+import type { DeleteFile, SourceFile } from './protocol.ts';
+import { scanFiles } from './sql.ts';
+
+/** Reserved field ids, https://iceberg.apache.org/spec/#reserved-field-ids. */
+export const DELETE_FIELDS: readonly IcebergField[] = [
+  { id: 2147483546, name: 'file_path', required: true, type: 'string' },
+  { id: 2147483545, name: 'pos', required: true, type: 'long' },
+];
+
+export type LiveData = SourceFile & { local: string; index: number };
+
+export type AskLocal = (uri: string) => Promise<string>;
+
+export const isCurrentFile = ({ partition }: SourceFile): boolean => partition.includes(true);
+export const bucketOfFile = ({ partition }: SourceFile): number | null =>
+  partition.find((value) => typeof value === 'number') ?? null;
+
+export class LiveFiles {
+  /** Files that were asked for, by `index`. */
+  readonly opened: LiveData[] = [];
+  /** Deleted rows of opened files, by `index`, before this merge. */
+  readonly deleted = new Map<number, number>();
+  readonly #database: Database;
+  readonly #askLocal: AskLocal;
+  readonly #deletes: readonly DeleteFile[];
+  readonly #byPath = new Map<string, LiveData>();
+  readonly #loaded = new Set<string>();
+
+  constructor(database: Database, askLocal: AskLocal, deletes: readonly DeleteFile[]) {
+    this.#database = database;
+    this.#askLocal = askLocal;
+    this.#deletes = deletes;
+  }
+
+  /** Tables `live_file` (local, uri, file) and `deleted_row` (file, pos), both empty. */
+  async prepare(): Promise<void> {
+    await this.#database.run(
+      'CREATE OR REPLACE TEMP TABLE live_file (local VARCHAR, uri VARCHAR, file INTEGER)',
+    );
+    await this.#database.run('CREATE OR REPLACE TEMP TABLE deleted_row (file INTEGER, pos BIGINT)');
+  }
+
+  /** Makes these files and the deletes of their rows ready; returns them with their local paths. */
+  async open(files: readonly SourceFile[]): Promise<readonly LiveData[]> {
+    const fresh = files.filter(({ path }) => !this.#byPath.has(path));
+    const first = this.opened.length;
+    for (const file of fresh) {
+      const live = { ...file, local: await this.#askLocal(file.path), index: this.opened.length };
+      this.opened.push(live);
+      this.#byPath.set(file.path, live);
+    }
+    const added = this.opened.slice(first);
+    await this.#database.append(
+      'live_file',
+      [
+        { type: 'string', value: (row) => added[row]!.local },
+        { type: 'string', value: (row) => added[row]!.path },
+        { type: 'int', value: (row) => added[row]!.index },
+      ],
+      added.length,
+    );
+    await this.#openDeletes(new Set(fresh.map(({ path }) => path)));
+    return files.map(({ path }) => this.#byPath.get(path) as LiveData);
+  }
+
+  /** Delete files that belong to this data file and to no other. */
+  deletesOf(path: string): string[] {
+    return this.#deletes.filter((file) => file.referencedDataFile === path).map((file) => file.path);
+  }
+
+  async #openDeletes(paths: ReadonlySet<string>): Promise<void> {
+    if (paths.size === 0) return;
+    const wanted = this.#deletes.filter(({ referencedDataFile }) => {
+      return referencedDataFile === null || paths.has(referencedDataFile);
+    });
+    const locals: string[] = [];
+    for (const { path, referencedDataFile } of wanted) {
+      // One that names no file may hit any; its rows are read again for the files that are new.
+      if (referencedDataFile !== null && this.#loaded.has(path)) continue;
+      this.#loaded.add(path);
+      locals.push(await this.#askLocal(path));
+    }
+    if (locals.length === 0) return;
+    const first = this.opened.length - paths.size;
+    const [path, pos] = ['f2147483546', 'f2147483545'];
+    await this.#database.run(
+      `INSERT INTO deleted_row SELECT DISTINCT l.file, d.${pos} FROM ${scanFiles(locals, DELETE_FIELDS)} d ` +
+        `JOIN live_file l ON l.uri = d.${path} WHERE l.file >= ${first}`,
+    );
+    const counts = await this.#database.rows(
+      `SELECT file, count(*) FROM deleted_row WHERE file >= ${first} GROUP BY file`,
+    );
+    for (const [file, count] of counts) this.deleted.set(file as number, Number(count));
+  }
+}

@@ -1,0 +1,78 @@
+// Owns the images of a merge, column by column: an image is a row number. Knows no key, no version, no file.
+import type { EngineValue } from '../columns-value.ts';
+import type { IcebergField } from '../iceberg-type.ts';
+import type { Images } from '../scd2-version.ts';
+
+const isEqual = (one: EngineValue, other: EngineValue): boolean => {
+  if (one === other) return true;
+  if (typeof one === 'number') return Number.isNaN(one) && typeof other === 'number' && Number.isNaN(other);
+  if (one === null || other === null || typeof one !== 'object' || typeof other !== 'object') return false;
+  if (one.length !== other.length) return false;
+  for (let at = 0; at < one.length; at++)
+    if (!isEqual(one[at] as EngineValue, other[at] as EngineValue)) return false;
+  return true;
+};
+
+const NOTHING: readonly string[] = [];
+
+export class RowStore implements Images<number> {
+  /** `columns[c][row]`, one a field. */
+  readonly columns: EngineValue[][];
+  readonly incomplete: (readonly string[])[] = [];
+  readonly #fields: readonly IcebergField[];
+  readonly #at: ReadonlyMap<number, number>;
+  readonly #tracked: readonly number[];
+
+  /** `tracked`: ids of the fields that make a difference; those that the source has dropped do not. */
+  constructor(fields: readonly IcebergField[], tracked: ReadonlySet<number>) {
+    this.#fields = fields;
+    this.columns = fields.map(() => []);
+    this.#at = new Map(fields.map(({ id }, at) => [id, at]));
+    this.#tracked = fields.flatMap(({ id }, at) => (tracked.has(id) ? [at] : []));
+  }
+
+  get rows(): number {
+    return this.incomplete.length;
+  }
+
+  /** The column of a field. */
+  indexOf(fieldId: number): number {
+    return this.#at.get(fieldId) ?? -1;
+  }
+
+  add(values: readonly EngineValue[], incomplete: readonly string[] | null): number {
+    for (let at = 0; at < this.columns.length; at++) this.columns[at]!.push(values[at] ?? null);
+    return this.incomplete.push(incomplete ?? NOTHING) - 1;
+  }
+
+  /** Forgets every row from this one on. */
+  truncate(rows: number): void {
+    for (const column of this.columns) column.length = rows;
+    this.incomplete.length = rows;
+  }
+
+  readonly same = (one: number, other: number): boolean => {
+    if (one === other) return true;
+    const [mine, theirs] = [this.incomplete[one]!, this.incomplete[other]!];
+    if (mine.length !== theirs.length || mine.some((name, at) => name !== theirs[at])) return false;
+    for (const at of this.#tracked) {
+      const column = this.columns[at]!;
+      if (!isEqual(column[one] ?? null, column[other] ?? null)) return false;
+    }
+    return true;
+  };
+
+  readonly carry = (previous: number | null, partial: number, fieldIds: readonly number[]): number => {
+    const values = this.columns.map((column) => column[partial] ?? null);
+    const incomplete = new Set(this.incomplete[partial]);
+    for (const id of fieldIds) {
+      const at = this.indexOf(id);
+      const field = this.#fields[at];
+      if (field === undefined) continue;
+      values[at] = previous === null ? null : (this.columns[at]![previous] ?? null);
+      if (previous === null || this.incomplete[previous]!.includes(field.name)) incomplete.add(field.name);
+      else incomplete.delete(field.name);
+    }
+    return this.add(values, [...incomplete].sort());
+  };
+}

@@ -1,0 +1,46 @@
+// Owns asking a table: the rows that stood at a time or an order, and one key's whole life. Reads only.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { VarveError } from '../../errors.ts';
+import { openEngine } from './engine/engine.ts';
+import type { QueryRequest, QueryResult } from './engine/protocol.ts';
+import { liveFiles } from './iceberg/table-state.ts';
+import type { IcebergField } from './iceberg-type.ts';
+import { findTable, type TableName } from './summary.ts';
+import { storedLayout } from './table.ts';
+
+export type Question = Pick<QueryRequest, 'rows' | 'where' | 'limit'>;
+
+export type Answer = QueryResult & { fields: readonly IcebergField[] };
+
+const ENGINE = { memoryLimit: '1GB', threads: 2 } as const;
+
+/** Starts an engine for one question. Throws `usage` for a table that is not there yet. */
+export const askTable = async (directory: string, table: TableName, question: Question): Promise<Answer> => {
+  const found = await findTable(directory, table);
+  if (found === null) {
+    throw new VarveError('usage', `${table.namespace}.${table.name} has no table yet: varve run folds it.`);
+  }
+  const { io, state } = found;
+  const scratch = await mkdtemp(join(tmpdir(), 'varve-query-'));
+  const engine = await openEngine({ ...ENGINE, directory: scratch });
+  try {
+    const live = [...(await liveFiles(io.store, state)).values()];
+    const layout = storedLayout(state);
+    const request: QueryRequest = {
+      ...question,
+      layout,
+      data: live.filter(({ content }) => content === 'data'),
+      deletes: live.filter(({ content }) => content === 'position_deletes'),
+    };
+    const refuse = (): never => {
+      throw new VarveError('internal', 'A query asked for a schema of the topic.');
+    };
+    const result = await engine.run('query', request, { store: io.store, schema: refuse });
+    return { ...result, fields: layout.fields };
+  } finally {
+    await engine.close();
+    await rm(scratch, { recursive: true, force: true });
+  }
+};
