@@ -139,8 +139,7 @@ const startAnew = async (options: BeginOptions, signal: AbortSignal): Promise<Be
  */
 const readTables = async (
   options: BeginOptions,
-  begun: Begun,
-  tables: readonly TableName[],
+  { begun, tables }: { begun: Begun; tables: readonly TableName[] },
   signal: AbortSignal,
 ): Promise<Begun> => {
   const { source, publisher, outbox, selection, snapshot, capture, onProgress, onStep, name } = options;
@@ -199,7 +198,7 @@ export const begin = async (options: BeginOptions, signal: AbortSignal): Promise
     await source.verifyResume(checkpoint.resume);
     const tables = await tablesToRead(options);
     const begun = { checkpoint, epoch };
-    return tables.length === 0 ? begun : readTables(options, begun, tables, signal);
+    return tables.length === 0 ? begun : readTables(options, { begun, tables }, signal);
   }
   if (read<IntentRecord>(publisher, STATE_KEYS.intent) !== null) {
     onStep('the last start was interrupted: starting again from a new snapshot');

@@ -27,7 +27,7 @@ export type Source = {
   check(): Promise<readonly Finding[]>;
   /** Makes ready what must exist before the log is opened (a publication), tables added later included. */
   prepare(tables: readonly TableName[]): Promise<void>;
-  /** Drops what a crashed start of our own left behind (a slot without any record of ours). */
+  /** Drops what a crashed start of our own left behind. */
   dropUnused(): Promise<void>;
   /** True when nothing of this pipeline exists in the source yet. */
   isFresh(): Promise<boolean>;

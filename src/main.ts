@@ -1,30 +1,12 @@
 // The roof: arguments -> command -> exit code. The only file that names a connector; it loads one when a file asks.
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { asof, history } from './cli/asof.ts';
-import { check } from './cli/check.ts';
-import type { Command, Connectors, Context } from './cli/command.ts';
+import type { Connectors, Context } from './cli/command.ts';
+import { COMMANDS } from './cli/commands.ts';
 import { makeOutput } from './cli/output.ts';
-import { reset, resume, snapshot } from './cli/repair.ts';
-import { run } from './cli/run.ts';
-import { schema } from './cli/schema.ts';
-import { status } from './cli/status.ts';
-import { tail } from './cli/tail.ts';
 import { armCrashPoint } from './crash-point.ts';
 import { asVarveError, VarveError } from './errors.ts';
-
-const COMMANDS: readonly Command[] = [
-  run,
-  check,
-  status,
-  tail,
-  asof,
-  history,
-  snapshot,
-  resume,
-  reset,
-  schema,
-];
+import { listen } from './server/http.ts';
 
 const CONNECTORS: Connectors = {
   kinds: ['postgres'],
@@ -95,6 +77,7 @@ const dispatch = async (argv: readonly string[], secrets: string[]): Promise<num
     environment: process.env,
     usage: command.usage,
     version: version(),
+    listen,
     onSecrets: (found) => secrets.push(...found),
   };
   return command.run(context);

@@ -8,7 +8,8 @@ const bad = (pattern: string, reason: string): VarveError =>
   new VarveError(
     'config_invalid',
     `The table pattern ${JSON.stringify(pattern)} ${reason} Write schema.table, with * for any ` +
-      'characters, ? for one, double quotes around names with dots, capitals or spaces, and ! in front to leave tables out.',
+      'characters, ? for one, double quotes around names with dots, capitals or spaces, and ! in front ' +
+      'to leave tables out.',
     { facts: { pattern } },
   );
 

@@ -1,6 +1,5 @@
-// Owns log -> topic: pulls events, encodes them, publishes whole transactions with the checkpoint that covers them, and
-// confirms to the source only what is durable. Knows no database and no topic implementation.
-//
+// Owns log -> topic: whole transactions with the checkpoint that covers them; confirms only what is durable.
+// Knows no database and no topic implementation.
 //   source:   ..BEGIN p1 .. COMMIT r1 | BEGIN p2 .. COMMIT r2 |..     read, not yet safe
 //   topic:    [p1 .. p2, checkpoint resume=r2]                        one atomic write
 //   confirm:                     r2                                   only when that write is durable

@@ -3,7 +3,7 @@
 
 export const CELL_NULL = 0;
 export const CELL_VALUE = 1;
-/** The source did not send the value because it did not change (unchanged TOAST, partial image). */
+/** The source did not send the value because it did not change (an unchanged large value, a partial image). */
 export const CELL_UNCHANGED = 2;
 
 /**

@@ -33,7 +33,7 @@ export type ConnectField = { field: string; type: ConnectType; optional: boolean
 export type ConnectDefault = string | number | boolean | null;
 
 export type Column = {
-  /** The source's own stable id (PostgreSQL attnum): a rename keeps it, drop + add of one name does not. */
+  /** The source's own stable id : a rename keeps it, drop + add of one name does not. */
   id: number;
   /** The name in the source, untouched. */
   name: string;
@@ -45,7 +45,7 @@ export type Column = {
   default?: ConnectDefault;
 };
 
-/** Parts of a table's name in the source, outermost first: PostgreSQL [schema, table]. */
+/** Parts of a table's name in the source, outermost first: such as [schema, table]. */
 export type TableName = readonly [namespace: string, table: string];
 
 export type TableSchema = {

@@ -4,49 +4,19 @@ import type { Config } from '../config.ts';
 import type { PipelineParts } from '../pipeline-parts.ts';
 import { Progress, type ProgressListener } from '../progress.ts';
 import { openParquetSink } from '../sinks/parquet/sink.ts';
-import type { DeadRecord, Sink } from '../sinks/sink.ts';
+import type { Sink } from '../sinks/sink.ts';
 import { makeTelemetry, type Telemetry } from '../telemetry.ts';
 import { COMPRESSIONS } from '../topic/compression.ts';
+import { writeDeadLetters } from '../topic/dead-letters.ts';
 import { openEmbeddedFeed } from '../topic/embedded/feed.ts';
 import { openEmbeddedPublisher } from '../topic/embedded/publisher.ts';
 import type { Feed } from '../topic/feed.ts';
 import type { Publisher } from '../topic/publisher.ts';
-import { RecordBatchBuilder } from '../topic/record-batch.ts';
 import { type Context, kindOf, nowUs, openSource } from './command.ts';
 
 const HOUR_MS = 3_600_000;
-const utf8 = new TextEncoder();
-const REASON = utf8.encode('varve.reason');
 
 export type Assembled = { parts: PipelineParts; telemetry: Telemetry; close(): Promise<void> };
-
-/** Records that no table can hold, as they were, each with its place and the reason. */
-const buryIn =
-  (config: Config, publisher: Publisher) => async (topic: string, dead: readonly DeadRecord[]) => {
-    const grave = `${config.name}.varve.dead`;
-    await publisher.ensureTopic(grave, { partitions: 1 });
-    const builder = new RecordBatchBuilder();
-    for (const { partition, offset, value, reason } of dead) {
-      builder.beginRecord(Date.now());
-      builder.beginKey();
-      builder.writer.raw(utf8.encode(`${topic}/${partition}/${offset}`));
-      builder.endKey();
-      if (value === null) builder.nullValue();
-      else {
-        builder.beginValue();
-        builder.writer.raw(value);
-        builder.endValue();
-      }
-      builder.beginHeaders(1);
-      builder.header(REASON, utf8.encode(reason));
-      builder.endRecord();
-    }
-    const batch = builder.finish(COMPRESSIONS.zstd);
-    await publisher.write({
-      slices: [{ topic: grave, partition: 0, batch, records: dead.length }],
-      state: [],
-    });
-  };
 
 const openSink = (config: Config, publisher: Publisher, telemetry: Telemetry): Sink | null => {
   const { table } = config;
@@ -60,7 +30,7 @@ const openSink = (config: Config, publisher: Publisher, telemetry: Telemetry): S
     keepSnapshotsMs: table.keep_snapshots_hours * HOUR_MS,
     nowMs: Date.now,
     randomId: randomUUID,
-    bury: buryIn(config, publisher),
+    bury: (topic, dead) => writeDeadLetters({ publisher, prefix: config.name, nowMs: Date.now }, topic, dead),
     onTrouble: (what, cause) => telemetry.log.warn({ cause: String(cause) }, what),
   });
 };

@@ -4,7 +4,11 @@ import type { Config } from '../config.ts';
 import { loadConfig } from '../config-file.ts';
 import type { Connector, Source } from '../connector.ts';
 import { VarveError } from '../errors.ts';
+import type { PipelineParts } from '../pipeline-parts.ts';
+import type { Telemetry } from '../telemetry.ts';
 import type { Output } from './output.ts';
+
+export type ListenOptions = { parts: PipelineParts; telemetry: Telemetry; version: string };
 
 export type Connectors = {
   readonly kinds: readonly string[];
@@ -19,6 +23,8 @@ export type Context = {
   environment: NodeJS.ProcessEnv;
   usage: string;
   version: string;
+  /** Starts the HTTP listener of a running pipeline. */
+  listen: (address: string, options: ListenOptions) => Promise<{ close(): Promise<void> }>;
   /** Told of every secret before it is used, so that no error prints it. */
   onSecrets: (secrets: readonly string[]) => void;
 };

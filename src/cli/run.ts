@@ -3,7 +3,6 @@ import type { Config } from '../config.ts';
 import { asVarveError, VarveError } from '../errors.ts';
 import { runPipeline } from '../pipeline.ts';
 import type { ProgressListener } from '../progress.ts';
-import { listen } from '../server/http.ts';
 import { printState, STATE_KEYS, type StatusRecord } from '../topic/state.ts';
 import { type Assembled, assemble } from './assemble.ts';
 import { type Command, type Context, readPipeline } from './command.ts';
@@ -38,7 +37,7 @@ const runOne = async (context: Context, config: Config, stop: AbortSignal): Prom
   const assembled = await assemble(context, config, people(context, config));
   const { parts, telemetry } = assembled;
   const server =
-    config.http && (await listen(config.http.listen, { parts, telemetry, version: context.version }));
+    config.http && (await context.listen(config.http.listen, { parts, telemetry, version: context.version }));
   try {
     await recordStatus(assembled, { state: 'running', reason: null, sentence: null });
     await runPipeline(parts, { untilCaughtUp }, stop);

@@ -5,8 +5,8 @@ import type { PipelineParts } from '../pipeline-parts.ts';
 import { pipelineStatus } from '../status.ts';
 import type { Telemetry } from '../telemetry.ts';
 
-export type ListenOptions = { parts: PipelineParts; telemetry: Telemetry; version: string };
-export type Listener = { port: number; close(): Promise<void> };
+type ListenOptions = { parts: PipelineParts; telemetry: Telemetry; version: string };
+type Listener = { port: number; close(): Promise<void> };
 
 const sendJson = (response: ServerResponse, code: number, body: object): void => {
   response.writeHead(code, { 'content-type': 'application/json' }).end(`${JSON.stringify(body)}\n`);

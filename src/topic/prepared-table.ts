@@ -31,7 +31,7 @@ export type SourceFacts = { table: TableName; snapshot: SnapshotMark; commitTs: 
 
 /** The connector's part of Debezium's envelope. */
 export type SourceBlock = {
-  /** A struct, such as `io.debezium.connector.postgresql.Source`. */
+  /** A struct, such as `io.debezium.connector.<kind>.Source`. */
   readonly type: ConnectType;
   /** Writes the struct's Avro form for the event that was pulled last from this connector. */
   write(out: ByteWriter, facts: SourceFacts): void;

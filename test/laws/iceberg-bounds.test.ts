@@ -150,9 +150,8 @@ test("bounds from the engine's own statistics hold every value, for every type",
     const reader = await connection.runAndReadAll(
       `COPY (${rows}) TO '${directory}/x.parquet' (FORMAT parquet, RETURN_STATS)`,
     );
-    const column = (
-      reader.getRowsJson()[0]?.[4] as { key: string; value: { key: string; value: string }[] }[]
-    )[0];
+    const columns = reader.getRowsJson()[0]?.[4] as unknown;
+    const [column] = columns as { key: string; value: { key: string; value: string }[] }[];
     const stats = new Map(column?.value.map(({ key, value }) => [key, value]));
     return {
       min: stats.get('min') ?? null,

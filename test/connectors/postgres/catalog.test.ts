@@ -1,5 +1,5 @@
-// The catalog on a real server: what tables look like, and what it makes of relations that the log describes after the
-// catalog has gone on.
+// The catalog on a real server: what tables look like, and what it makes of relations that the log describes
+// after the catalog has gone on.
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import pg from 'pg';
@@ -82,7 +82,8 @@ describe('the catalog', () => {
 
   it('lists tables with keys, roots with their leaves, and nothing else', async () => {
     await writer.query(`
-      CREATE TABLE keyed (a int, b text, v int GENERATED ALWAYS AS (a + 1) STORED, PRIMARY KEY (b, a) INCLUDE (v));
+      CREATE TABLE keyed (a int, b text, v int GENERATED ALWAYS AS (a + 1) STORED,
+        PRIMARY KEY (b, a) INCLUDE (v));
       CREATE TABLE keyless (a int);
       CREATE TABLE chosen (id int PRIMARY KEY, a int NOT NULL, b int NOT NULL);
       CREATE UNIQUE INDEX by_b ON chosen (b, a); ALTER TABLE chosen REPLICA IDENTITY USING INDEX by_b;
@@ -177,12 +178,12 @@ describe('the catalog', () => {
         'INSERT INTO t VALUES (1, 2, 3)',
         'ALTER TABLE t RENAME a TO a1',
         'INSERT INTO t VALUES (2, 2, 3)',
-        'ALTER TABLE t DROP b, ADD b int',
+        'ALTER TABLE t DROP a1, ADD a1 int',
         'INSERT INTO t VALUES (3, 2, 3)',
         'ALTER TABLE t ADD c text',
         'INSERT INTO t VALUES (4, 2, 3, 4)',
       ],
-      ['ALTER TABLE t RENAME a1 TO a2', 'ALTER TABLE t DROP c', 'ALTER TABLE t RENAME b TO b2'],
+      ['ALTER TABLE t RENAME b TO b2', 'ALTER TABLE t DROP c'],
       catalog,
     );
     assert.deepEqual(
@@ -190,11 +191,9 @@ describe('the catalog', () => {
       [
         { id: 1, a: 2, b: 3 },
         { id: 1, a1: 2, b: 3 },
-        { id: 1, a1: 2, b: 4 },
-        { id: 1, a1: 2, b: 4, c: 5 },
-      ]
-        .map((ids, at) => (at === 2 ? { id: 1, a1: 2, b: seen[2]?.table?.schema.columns[2]?.id } : ids))
-        .map((ids) => ids),
+        { id: 1, b: 3, a1: 4 },
+        { id: 1, b: 3, a1: 4, c: 5 },
+      ],
     );
   });
 

@@ -152,18 +152,18 @@ test('hostile names and values of any length come through', async () => {
   });
 });
 
-const duringFixing = async (ddl: string): Promise<unknown> => {
+/** What opening a snapshot of `early` throws when `meanwhile` runs after the slot is there and before any lock is. */
+const openWith = async (meanwhile: () => Promise<unknown>): Promise<unknown> => {
   const clients = clientsOf(server);
   try {
+    let opened = 0;
+    const open: SnapshotOptions['open'] = async (kind) => {
+      if (!kind.replication && opened++ === 0) await meanwhile();
+      return clients.open(kind);
+    };
     await clients.ask('testing', async (side) => {
-      let opened = 0;
-      const open: SnapshotOptions['open'] = async (kind) => {
-        // The holder is the first ordinary connection: the slot is there, no lock is taken yet.
-        if (!kind.replication && opened++ === 0) await server.query(ddl);
-        return clients.open(kind);
-      };
       const parts = { open, side, prepare: clients.prepareUnder, slot: 'early', temporary: false };
-      await (await openSnapshot({ ...parts, tables: [t('early')] })).close();
+      await (await openSnapshot({ ...parts, tables: [t('early')], lockTimeoutMs: 300 })).close();
     });
     return null;
   } catch (thrown) {
@@ -184,25 +184,20 @@ test('a table that is rewritten between slot and first read is noticed, and the 
     await server.query(
       'DROP TABLE IF EXISTS early, later; CREATE TABLE early (id int PRIMARY KEY, v int); INSERT INTO early VALUES (1, 1)',
     );
-    assert.ok(isKind('table_stale', /public\.early/, /Start again/)(await duringFixing(ddl)), ddl);
+    assert.ok(isKind('table_stale', /public\.early/, /Start again/)(await openWith(() => server.query(ddl))), ddl);
     assert.deepEqual(await slots(server), [], ddl);
   }
   await server.query('DROP TABLE IF EXISTS later; CREATE TABLE early (id int PRIMARY KEY, v int)');
-  assert.equal(await duringFixing('INSERT INTO early VALUES (1, 1)'), null);
+  assert.equal(await openWith(() => server.query('INSERT INTO early VALUES (1, 1)')), null);
   assert.deepEqual(await slots(server), ['early']);
   await server.query("SELECT pg_drop_replication_slot('early')");
 });
 
 test('a lock that is in the way is named, and nothing is left behind', async () => {
-  await server.query('CREATE TABLE locked (id int PRIMARY KEY)');
   const other = await server.connect();
-  await other.query("SET application_name = 'migration'; BEGIN; LOCK TABLE locked IN ACCESS EXCLUSIVE MODE");
-  const opening = withSnapshot(
-    server,
-    { tables: [t('locked')], temporary: false, lockTimeoutMs: 200 },
-    async () => null,
-  );
-  await assert.rejects(opening, isKind('source_busy', /locked by process \d+ \(migration\)/));
+  await other.query("SET application_name = 'migration'");
+  const refusal = await openWith(() => other.query('BEGIN; LOCK TABLE early IN ACCESS EXCLUSIVE MODE'));
+  assert.ok(isKind('source_busy', /early by process \d+ \(migration\)/)(refusal));
   await other.query('ROLLBACK');
   assert.deepEqual(await slots(server), []);
 });

@@ -29,15 +29,14 @@ const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 export type Row = Record<string, string | null>;
 
 /** Cells by column name; what was not sent is left out. */
-export const rowOf = ({ schema }: PreparedTable, cells: Cells): Row => {
-  const row: Row = {};
-  for (const [index, { name }] of schema.columns.entries()) {
-    if (cells.kind[index] === CELL_UNCHANGED) continue;
-    const isNull = cells.kind[index] === CELL_NULL;
-    row[name] = isNull ? null : text.decode(cells.bytes.subarray(cells.start[index], cells.end[index]));
-  }
-  return row;
-};
+export const rowOf = ({ schema }: PreparedTable, cells: Cells): Row =>
+  Object.fromEntries(
+    schema.columns.flatMap(({ name }, index) => {
+      if (cells.kind[index] === CELL_UNCHANGED) return [];
+      if (cells.kind[index] === CELL_NULL) return [[name, null]];
+      return [[name, text.decode(cells.bytes.subarray(cells.start[index], cells.end[index]))]];
+    }),
+  );
 
 /** All rows of a snapshot by table, read by `parallel` readers at once. */
 export const readSnapshot = async (

@@ -15,7 +15,7 @@ export const openPinned = (url: string): Promise<pg.Client> =>
 export const printed = (column: string): string =>
   `CASE WHEN ${column} IS NOT NULL THEN format('%s', ${column}) END`;
 
-export type Encoded = { isExact: boolean; avro: Uint8Array };
+type Encoded = { isExact: boolean; avro: Uint8Array };
 
 /** Other bytes stand around the value: an encoder must not look at them. */
 export const encodeWith = (encode: EncodeValue | undefined, text: string | Uint8Array): Encoded => {

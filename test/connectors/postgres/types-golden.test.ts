@@ -7,7 +7,6 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import pg from 'pg';
 import { Catalog, type CatalogTable } from '../../../connectors/postgres/catalog.ts';
-import { quoteTable } from '../../../connectors/postgres/publication.ts';
 import type { Column, ConnectField } from '../../../src/change/schema.ts';
 import type { AvroValue } from '../../../src/topic/avro-read.ts';
 import { fieldNames, topicName } from '../../../src/topic/naming.ts';
@@ -137,7 +136,7 @@ const readRows = async (client: pg.Client, { table }: CatalogTable): Promise<Row
   const { columns, name } = table.schema;
   const fields = fieldNames(name, columns);
   const list = columns.map((column) => printed(pg.escapeIdentifier(column.name)));
-  const text = `SELECT ${list.join(', ')} FROM ${quoteTable(name)}`;
+  const text = `SELECT ${list.join(', ')} FROM ${name.map(pg.escapeIdentifier).join('.')}`;
   const { rows } = await client.query<(string | null)[]>({ text, rowMode: 'array' });
   return rows.map((row) =>
     Object.fromEntries(

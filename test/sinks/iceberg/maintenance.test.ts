@@ -10,7 +10,7 @@ import {
   planRewrites,
   REWRITE_POLICY,
 } from '../../../src/sinks/parquet/iceberg/maintenance.ts';
-import { expiredSnapshots, METADATA_LOG_LENGTH } from '../../../src/sinks/parquet/iceberg/next-metadata.ts';
+import { METADATA_LOG_LENGTH } from '../../../src/sinks/parquet/iceberg/next-metadata.ts';
 import {
   auditFiles,
   retiredVersions,
@@ -136,12 +136,12 @@ test('delete files that delete nothing any more are found', () => {
   assert.deepEqual(danglingDeletes([data, mine, orphan, late, early]), [orphan, early]);
 });
 
-test('expiry keeps the newest, the named and the one with our keys; the log holds no gap', async () => {
+test('expiry keeps the newest, the named, and all down to the one with our keys; the log holds no gap', async () => {
   const world = makeWorld();
   let state = await newTable(world);
   for (let at = 0; at < 6; at++) {
     world.clock.nowMs += DAY;
-    state = await commit(world, state, append([dataFile()], at === 1 ? { 'varve.offsets': 'mine' } : {}));
+    state = await commit(world, state, append([dataFile()], at < 4 ? { 'varve.offsets': `mine ${at}` } : {}));
   }
   const ids = state.metadata.snapshots.map((snapshot) => snapshot['snapshot-id']);
   // Somebody tagged the first one.
@@ -150,14 +150,18 @@ test('expiry keeps the newest, the named and the one with our keys; the log hold
   const read = { ...state, metadata: tagged };
   const next = await commit(world, read, { expire: { maxAgeMs: DAY, minKeep: 1, maxKeep: 100 } });
   const kept = next.metadata.snapshots.map((snapshot) => snapshot['snapshot-id']);
-  assert.deepEqual(kept, [ids[0], ids[1], ids[4], ids[5]]);
-  assert.equal(summaryValue(next, 'varve.offsets'), 'mine');
+  assert.deepEqual(kept, [ids[0], ids[3], ids[4], ids[5]]);
+  assert.equal(summaryValue({ ...next, properties: {} }, 'varve.offsets'), 'mine 3');
   assert.deepEqual(
     next.metadata['snapshot-log'].map((entry) => entry['snapshot-id']),
-    [ids[4], ids[5]],
+    [ids[3], ids[4], ids[5]],
   );
-  assert.equal(expiredSnapshots(tagged, next.metadata).length, 2);
-  const counted = await commit(world, next, { expire: { maxAgeMs: 100 * DAY, minKeep: 1, maxKeep: 1 } });
+  const expire = { maxAgeMs: 100 * DAY, minKeep: 1, maxKeep: 2 };
+  const counted = await commit(world, next, { ...append([dataFile()], { 'varve.offsets': 'new' }), expire });
+  assert.deepEqual(counted.metadata.snapshots.map((snapshot) => snapshot['snapshot-id']).slice(0, 2), [
+    ids[0],
+    ids[5],
+  ]);
   assert.equal(counted.metadata.snapshots.length, 3);
 });
 

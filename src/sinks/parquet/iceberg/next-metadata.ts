@@ -2,7 +2,7 @@
 // expire. Pure.
 import type { IcebergField, PartitionSpec } from '../iceberg-type.ts';
 import type { TableMetadata } from './metadata.ts';
-import { ancestry, type Snapshot, snapshotById } from './metadata.ts';
+import { ancestry, type Snapshot } from './metadata.ts';
 
 export type ExpirePolicy = {
   /** Snapshots older than this go ... */
@@ -20,23 +20,18 @@ export const METADATA_LOG_LENGTH = 100;
 export const SUMMARY_PREFIX = 'varve.';
 
 /**
- * Ids of the snapshots that stay: those that a branch or tag names, main's newest by the policy, and the newest that
- * carries Varve's own keys.
+ * Ids of the snapshots that stay: those that a branch or tag names, main's newest by the policy, and in any case all
+ * down to the newest that carries Varve's own keys, because they are found by walking from parent to parent.
  */
-export const keptSnapshots = (
-  metadata: TableMetadata,
-  policy: ExpirePolicy,
-  nowMs: number,
-): ReadonlySet<bigint> => {
+const keptSnapshots = (metadata: TableMetadata, policy: ExpirePolicy, nowMs: number): ReadonlySet<bigint> => {
   const kept = new Set<bigint>(Object.values(metadata.refs).map((ref) => BigInt(ref['snapshot-id'])));
   let place = 0;
-  let carrier = false;
+  let carried = false;
   for (const snapshot of ancestry(metadata)) {
     const young = nowMs - snapshot['timestamp-ms'] <= policy.maxAgeMs;
-    const carries = Object.keys(snapshot.summary).some((key) => key.startsWith(SUMMARY_PREFIX));
-    if (place < policy.minKeep || (young && place < policy.maxKeep) || (carries && !carrier))
+    if (!carried || place < policy.minKeep || (young && place < policy.maxKeep))
       kept.add(BigInt(snapshot['snapshot-id']));
-    carrier ||= carries;
+    carried ||= Object.keys(snapshot.summary).some((key) => key.startsWith(SUMMARY_PREFIX));
     place++;
   }
   return kept;
@@ -142,7 +137,3 @@ export const nextMetadata = (base: TableMetadata, change: MetadataChange): Table
   };
   return change.expire === null ? next : expire(next, change.expire, change.nowMs);
 };
-
-/** Snapshots that `before` has and `after` has no more. */
-export const expiredSnapshots = (before: TableMetadata, after: TableMetadata): readonly Snapshot[] =>
-  before.snapshots.filter((snapshot) => snapshotById(after, BigInt(snapshot['snapshot-id'])) === null);

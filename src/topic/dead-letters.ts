@@ -1,0 +1,39 @@
+// Owns what becomes of records that no table can hold: kept as they are, each with its place and the reason.
+import { COMPRESSIONS } from './compression.ts';
+import type { Publisher } from './publisher.ts';
+import { RecordBatchBuilder } from './record-batch.ts';
+
+export type DeadLetter = { partition: number; offset: bigint; value: Uint8Array | null; reason: string };
+
+const utf8 = new TextEncoder();
+const REASON = utf8.encode('varve.reason');
+
+export type Graveyard = { publisher: Publisher; prefix: string; nowMs: () => number };
+
+/** Key `topic/partition/offset`, the original bytes as value. At least once: a record may be buried again after a crash. */
+export const writeDeadLetters = async (
+  { publisher, prefix, nowMs }: Graveyard,
+  topic: string,
+  dead: readonly DeadLetter[],
+): Promise<void> => {
+  const grave = `${prefix}.varve.dead`;
+  await publisher.ensureTopic(grave, { partitions: 1 });
+  const builder = new RecordBatchBuilder();
+  for (const { partition, offset, value, reason } of dead) {
+    builder.beginRecord(nowMs());
+    builder.beginKey();
+    builder.writer.raw(utf8.encode(`${topic}/${partition}/${offset}`));
+    builder.endKey();
+    if (value === null) builder.nullValue();
+    else {
+      builder.beginValue();
+      builder.writer.raw(value);
+      builder.endValue();
+    }
+    builder.beginHeaders(1);
+    builder.header(REASON, utf8.encode(reason));
+    builder.endRecord();
+  }
+  const batch = builder.finish(COMPRESSIONS.zstd);
+  await publisher.write({ slices: [{ topic: grave, partition: 0, batch, records: dead.length }], state: [] });
+};
