@@ -22,8 +22,6 @@ export type LiveTable = {
   oid: number;
   schema: string;
   name: string;
-  /** relkind: r a table, p the root of a partitioned one. */
-  kind: 'r' | 'p';
   /** d: primary key, n: nothing, f: the whole row, i: an index. */
   replicaIdentity: 'd' | 'n' | 'f' | 'i';
   /** In order of `id`. */
@@ -31,8 +29,6 @@ export type LiveTable = {
   /** Column ids in key order, empty where there is none. */
   primaryKey: number[];
   identityIndex: number[];
-  /** What holds the rows, with its estimated number of them: the table itself, or the leaves of a root. */
-  leaves: { oid: number; schema: string; name: string; estimatedRows: number }[];
 };
 
 const KEY_OF = (condition: string): string => `
@@ -48,7 +44,7 @@ const TABLES_SQL = `
        AND relpersistence = 'p'
        AND relnamespace <> ALL (ARRAY['pg_catalog', 'information_schema']::regnamespace[]))
   SELECT json_build_object(
-    'oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
+    'oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname,
     'replicaIdentity', c.relreplident,
     'primaryKey', ${KEY_OF('i.indisprimary')}, 'identityIndex', ${KEY_OF('i.indisreplident')},
     'columns', coalesce((
@@ -58,14 +54,7 @@ const TABLES_SQL = `
                'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END)
                ORDER BY a.attnum)
         FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-       WHERE a.attrelid = c.oid AND a.attnum > 0), '[]'),
-    'leaves', coalesce((
-      SELECT json_agg(json_build_object('oid', l.oid::int8, 'schema', ln.nspname, 'name', l.relname,
-               'estimatedRows', greatest(l.reltuples, 0)) ORDER BY l.oid)
-        FROM pg_class l JOIN pg_namespace ln ON ln.oid = l.relnamespace
-       WHERE (c.relkind = 'r' AND l.oid = c.oid)
-          OR (c.relkind = 'p' AND l.oid IN (SELECT t.relid FROM pg_partition_tree(c.oid) t WHERE t.isleaf))
-      ), '[]')
+       WHERE a.attrelid = c.oid AND a.attnum > 0), '[]')
   ) AS answer
     FROM picked p JOIN pg_class c ON c.oid = p.oid JOIN pg_namespace n ON n.oid = c.relnamespace
    WHERE c.relkind IN ('r', 'p') ORDER BY n.nspname, c.relname`;

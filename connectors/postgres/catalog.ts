@@ -31,8 +31,6 @@ type CatalogOptions = {
 export type CatalogTable = {
   oid: number;
   table: PreparedTable;
-  /** The table itself, or a root's leaves: where the rows are. */
-  leaves: LiveTable['leaves'];
 };
 
 /** Types below this oid are built in and never change. */
@@ -79,7 +77,7 @@ export class Catalog {
       from += relation.columns.length;
       const evidence = { live: table, previous: null, isLeaf: false };
       const prepared = this.#prepare(relation, evidence, { types: facts.types, texts });
-      return { oid: table.oid, table: prepared, leaves: table.leaves };
+      return { oid: table.oid, table: prepared };
     });
   }
 
@@ -133,16 +131,19 @@ export class Catalog {
     });
     const at = new Map(columns.map((column, index) => [column.id, index]));
     const schema = { name, columns, key: key.map((id) => at.get(id) as number) };
-    const signature = JSON.stringify([schema, shapes.map(({ typeOid, typmod }) => [typeOid, typmod])]);
-    return this.#intern(schema, signature, () =>
-      makeEncoders({ name, columns: shapes, types }, this.#checkUtf8),
-    );
+    const refs = shapes.map(({ typeOid, typmod }) => ({ typeOid, typmod }));
+    return this.#intern(schema, refs, () => makeEncoders({ name, columns: shapes, types }, this.#checkUtf8));
   }
 
-  #intern(schema: TableSchema, signature: string, encoders: () => PreparedTable['encode']): PreparedTable {
+  #intern(
+    schema: TableSchema,
+    refs: readonly TypeRef[],
+    encoders: () => PreparedTable['encode'],
+  ): PreparedTable {
     const name = tableText(schema.name);
     const known = this.#prepared.get(name) ?? new Map<string, PreparedTable>();
     this.#prepared.set(name, known);
+    const signature = JSON.stringify([schema, refs]);
     const found = known.get(signature);
     if (found !== undefined) return found;
     const encode = encoders();
@@ -151,8 +152,7 @@ export class Catalog {
       this.#relaxed.set(name, ids.add((schema.columns[column] as Column).id));
       const relaxed = relaxColumn(schema, column);
       this.#logged.set(name, relaxed);
-      const [, types] = JSON.parse(signature) as [TableSchema, unknown];
-      return this.#intern(relaxed, JSON.stringify([relaxed, types]), () => encode);
+      return this.#intern(relaxed, refs, () => encode);
     };
     const table = prepareTable(schema, encode, { checkUtf8: this.#checkUtf8, relax });
     known.set(signature, table);

@@ -2,6 +2,7 @@
 import pg from 'pg';
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import type { Finding } from '../../src/connector.ts';
+import { compilePatterns } from './patterns.ts';
 import { quoteTable } from './publication.ts';
 
 type TableRow = {
@@ -39,8 +40,10 @@ export const checkTables = async (
   patterns: readonly string[],
   tables: readonly TableName[],
 ): Promise<Finding[]> => {
+  const leftOut = await findUnlogged(client, patterns);
   if (tables.length === 0) {
     return [
+      ...leftOut,
       {
         level: 'error',
         what: `No table matches ${patterns.join(', ')}.`,
@@ -50,11 +53,32 @@ export const checkTables = async (
   }
   const names = [tables.map(([schema]) => schema), tables.map(([, name]) => name)];
   const rows: TableRow[] = (await client.query(TABLES_SQL, names)).rows;
-  const found = [...rows.flatMap(checkTable), ...findCollisions(tables)];
+  const found = [...rows.flatMap(checkTable), ...findCollisions(tables), ...leftOut];
   return found.some(({ level }) => level === 'error')
     ? found
     : [{ level: 'ok', what: `${tables.length} tables can be read`, fix: null }, ...found];
 };
+
+/** Unlogged tables are in no log, so nothing of them can be captured: a pattern that means them is told so. */
+const findUnlogged = async (client: pg.ClientBase, patterns: readonly string[]): Promise<Finding[]> => {
+  const { rows } = await client.query(
+    `SELECT n.nspname AS schema, c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'u' AND NOT c.relispartition ORDER BY 1, 2`,
+  );
+  return rows
+    .map(({ schema, name }: { schema: string; name: string }): TableName => [schema, name])
+    .filter(compilePatterns(patterns))
+    .map((table) => ({
+      level: 'warning',
+      what: `${unloggedText(table)} It is left out.`,
+      fix: unloggedFix(table),
+    }));
+};
+
+const unloggedText = (table: TableName): string =>
+  `${tableText(table)} is unlogged: its changes are in no log.`;
+const unloggedFix = (table: TableName): string =>
+  `ALTER TABLE ${quoteTable(table)} SET LOGGED; or take it out with "!${tableText(table)}".`;
 
 const checkTable = (row: TableRow): Finding[] => {
   const table: TableName = [row.schema, row.name];
@@ -71,12 +95,7 @@ const checkTable = (row: TableRow): Finding[] => {
       `GRANT SELECT ON ${quoteTable(table)} TO ${who};`,
     );
   }
-  if (row.unlogged) {
-    error(
-      `${tableText(table)} is unlogged: its changes are in no log.`,
-      `ALTER TABLE ${quoteTable(table)} SET LOGGED; or take it out with "!${tableText(table)}".`,
-    );
-  }
+  if (row.unlogged) error(unloggedText(table), unloggedFix(table));
   if (row.kind === 'f') {
     error(
       `The partition ${tableText(table)} of ${row.root} is a foreign table: its rows are in another server's log.`,

@@ -74,7 +74,11 @@ export const verifyBatch = (batch: Uint8Array): BatchHeader => {
   return header;
 };
 
-/** Changes the batch in place; the checksum stays right. */
-export const setBaseOffset = (batch: Uint8Array, offset: bigint): void => {
-  new DataView(batch.buffer, batch.byteOffset, 8).setBigInt64(AT.baseOffset, offset);
+export const BASE_OFFSET_BYTES = AT.length;
+
+/** A batch's first field, which is outside of its checksum: put before the rest, it places the batch in its topic. */
+export const baseOffsetBytes = (offset: number): Uint8Array => {
+  const bytes = new Uint8Array(BASE_OFFSET_BYTES);
+  new DataView(bytes.buffer).setBigInt64(0, BigInt(offset));
+  return bytes;
 };

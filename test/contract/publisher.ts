@@ -53,6 +53,28 @@ export const publisherContract = (name: string, make: MakeBench, { runs }: { run
       await publisher.close();
     });
 
+    test('a batch stays the caller’s: the same one may be written twice, to two topics', async () => {
+      await using bench = await make();
+      const publisher = await bench.openPublisher();
+      for (const topic of ['a', 'b']) await publisher.ensureTopic(topic, ONE);
+      const slice = sliceOf('a', ['x']);
+      const before = slice.batch.slice();
+      const slices = [slice, slice, { ...slice, topic: 'b' }];
+      await Promise.all([publisher.write({ slices, state: [] }), publisher.write({ slices, state: [] })]);
+      assert.deepEqual(slice.batch, before);
+      const feed = await bench.openFeed();
+      const offsets = async (topic: string) => (await readAll(feed, topic)).map(({ offset }) => offset);
+      assert.deepEqual(
+        [await offsets('a'), await offsets('b')],
+        [
+          [0, 1, 2, 3],
+          [0, 1],
+        ],
+      );
+      await feed.close();
+      await publisher.close();
+    });
+
     test('a refused write leaves no trace, and the next one goes on without gap', async () => {
       await using bench = await make();
       const publisher = await bench.openPublisher();

@@ -15,7 +15,7 @@ for (const major of [15, 17, 18] as const) {
     const admin = await server.connect();
     await installOracle(admin);
     const sessions = await Promise.all([1, 2, 3].map(() => server.connect()));
-    const options = { seed: SEED, keys: 60, truncates: true, keyChanges: true };
+    const options = { seed: SEED, keys: 60, truncates: true, keyChanges: true, pauseMs: 5 };
     await runWorkload(sessions, options, 60);
     await using pipeline = await makePipeline({ url: server.url });
     const stop = new AbortController();

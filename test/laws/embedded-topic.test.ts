@@ -102,24 +102,14 @@ test('another process sees what is committed here, across segments', { timeout: 
 });
 
 test('when it is full, writes wait for the sink, in order, and nothing is dropped before its release', async () => {
-  let told: VarveError | undefined;
-  const full = new Promise<void>((resolve) => {
-    const onFull = (problem: VarveError): void => {
-      told = problem;
-      resolve();
-    };
-    void openHere('full', { retention: { bytes: 1e6 }, onFull }).then(async (publisher) => {
-      await publisher.ensureTopic('a', { partitions: 1 });
-      for (let n = 0; n < 30; n++) {
-        writes.push(publisher.write({ slices: [sliceOf('a', [`${n} ${KB100}`])], state: [] }).then(() => n));
-      }
-      opened.push(publisher);
-    });
+  const full = Promise.withResolvers<VarveError>();
+  const publisher = await openHere('full', { retention: { bytes: 1e6 }, onFull: full.resolve });
+  await publisher.ensureTopic('a', { partitions: 1 });
+  const writes = Array.from({ length: 30 }, async (_, n) => {
+    await publisher.write({ slices: [sliceOf('a', [`${n} ${KB100}`])], state: [] });
+    return n;
   });
-  const writes: Promise<number>[] = [];
-  const opened: { close(): Promise<void> }[] = [];
-  await full;
-  assert.equal(told?.kind, 'topic_full');
+  assert.equal((await full.promise).kind, 'topic_full');
   const feed = await openEmbeddedFeed({ path: join(home, 'full') });
   const seen: string[] = [];
   for (let from = 0n; from < 30n; ) {
@@ -140,7 +130,7 @@ test('when it is full, writes wait for the sink, in order, and nothing is droppe
   );
   assert.ok((await sizeOf('full')) < 1.2e6);
   await feed.close();
-  await opened[0]?.close();
+  await publisher.close();
 });
 
 const sizeOf = async (name: string): Promise<number> => {

@@ -24,7 +24,7 @@ export type RecordedConnect = {
   fields?: RecordedConnect[];
 };
 
-export type RecordedSchema = { connect: RecordedConnect; avro: object | null; avroError?: string };
+type RecordedSchema = { connect: RecordedConnect; avro: object | null; avroError?: string };
 
 export type RecordedRecord = {
   topic: string;
@@ -53,7 +53,7 @@ export type DecodedRecord = {
  * What Varve does otherwise: `apply` gives the record as Varve has it, null when Varve has none, itself if it
  * is alike.
  */
-export type Difference = { why: string; apply: (record: DecodedRecord) => DecodedRecord | null };
+type Difference = { why: string; apply: (record: DecodedRecord) => DecodedRecord | null };
 
 export const goldenCases = (database: string): string[] =>
   readdirSync(join(GOLDEN, database), { withFileTypes: true })

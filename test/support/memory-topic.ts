@@ -6,9 +6,9 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { VarveError } from '../../src/errors.ts';
 import type { Feed, FeedBatch, TopicEnds } from '../../src/topic/feed.ts';
 import type { AtomicWrite, Publisher } from '../../src/topic/publisher.ts';
-import { readBatchHeader, setBaseOffset } from '../../src/topic/record-batch-header.ts';
+import { baseOffsetBytes, readBatchHeader } from '../../src/topic/record-batch-header.ts';
 
-type Stored = { base: number; next: number; batch: Uint8Array };
+type Stored = { next: number; batch: Uint8Array };
 type Topic = { id: string; start: number; end: number; released: number; batches: Stored[] };
 
 export class MemoryTopic {
@@ -97,8 +97,9 @@ class MemoryPublisher implements Publisher {
     }
     for (const { topic, batch, records } of write.slices) {
       const into = this.#store.topic(topic, 0);
-      setBaseOffset(batch, BigInt(into.end));
-      into.batches.push({ base: into.end, next: into.end + records, batch });
+      const placed = batch.slice();
+      placed.set(baseOffsetBytes(into.end));
+      into.batches.push({ next: into.end + records, batch: placed });
       into.end += records;
     }
     for (const { key, value } of write.state) {

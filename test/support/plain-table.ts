@@ -74,7 +74,7 @@ const writeText = (type: ConnectType, text: string, out: ByteWriter): boolean =>
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /** `required` and a default are said by column name. */
-export type PlainTable = {
+type PlainTable = {
   name: TableName;
   columns: Record<string, ConnectType>;
   key: string[];

@@ -1,4 +1,5 @@
 // Owns a seeded workload on the oracle's table: every kind of change that a table can see, several sessions at once.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
 
 /** mulberry32: small, seeded, the same everywhere. */
@@ -12,7 +13,13 @@ export const seededRandom = (seed: number): (() => number) => {
   };
 };
 
-export type WorkloadOptions = { seed: number; keys: number; truncates: boolean; keyChanges: boolean };
+export type WorkloadOptions = {
+  seed: number;
+  keys: number;
+  truncates: boolean;
+  keyChanges: boolean;
+  pauseMs?: number;
+};
 
 const statement = (random: () => number, { keys, keyChanges }: WorkloadOptions): string => {
   const id = 1 + Math.floor(random() * keys);
@@ -76,6 +83,7 @@ export const runWorkload = async (
           await client.query('rollback');
           if (!isOwnBusiness(thrown)) throw thrown;
         });
+        if (options.pauseMs !== undefined) await sleep(options.pauseMs);
       }
     }),
   );

@@ -3,7 +3,7 @@
 import { realpath } from 'node:fs/promises';
 import { VarveError } from '../../errors.ts';
 import type { AtomicWrite, Publisher, Slice, TopicSettings } from '../publisher.ts';
-import { readBatchHeader, setBaseOffset } from '../record-batch-header.ts';
+import { BASE_OFFSET_BYTES, baseOffsetBytes, readBatchHeader } from '../record-batch-header.ts';
 import type { SliceHead, WriteHead } from './frame.ts';
 import { acquireLock, type Lock } from './lock.ts';
 import { type Append, LogWriter } from './log-writer.ts';
@@ -119,17 +119,16 @@ class EmbeddedPublisher implements Publisher {
   async write({ slices, state }: AtomicWrite): Promise<void> {
     // All slices are looked at before an offset is given away: a refused write leaves no trace.
     const records = slices.map((slice) => this.#check(slice));
-    const heads = slices.map(({ topic, batch }, at): SliceHead => {
-      const base = this.#ends.get(topic) as number;
-      this.#ends.set(topic, base + (records[at] as number));
-      setBaseOffset(batch, BigInt(base));
-      return [topic, base, records[at] as number, batch.length, readBatchHeader(batch).crc];
-    });
-    const head = { slices: heads, state: state.map(({ key, value }) => [key, value] as const) };
-    await this.#append(
-      head,
-      slices.map(({ batch }) => batch),
-    );
+    const head: Partial<WriteHead> = {
+      slices: slices.map(({ topic, batch }, at) => this.#place(topic, batch, records[at] as number)),
+      state: state.map(({ key, value }) => [key, value] as const),
+    };
+    // The batch is the caller's: its first field is written from here, the rest as it stands.
+    const body = slices.flatMap(({ batch }, at) => [
+      baseOffsetBytes((head.slices?.[at] as SliceHead)[1]),
+      batch.subarray(BASE_OFFSET_BYTES),
+    ]);
+    await this.#append(head, body);
   }
 
   async close(): Promise<void> {
@@ -140,6 +139,12 @@ class EmbeddedPublisher implements Publisher {
     await this.#log.close();
     this.#presence[Symbol.dispose]();
     await this.#lock.release();
+  }
+
+  #place(topic: string, batch: Uint8Array, records: number): SliceHead {
+    const base = this.#ends.get(topic) as number;
+    this.#ends.set(topic, base + records);
+    return [topic, base, records, batch.length, readBatchHeader(batch).crc];
   }
 
   #check({ topic, partition, batch, records }: Slice): number {
@@ -201,11 +206,12 @@ class EmbeddedPublisher implements Publisher {
   }
 
   #takeGroup(): Pending[] {
+    const room = Math.min(GROUP_BYTES, this.#retention.bytes - this.#log.bytes);
     let bytes = 0;
     let count = 0;
     for (const pending of this.#queue) {
       bytes += pending.bytes;
-      if (count > 0 && bytes > GROUP_BYTES) break;
+      if (count > 0 && bytes > room) break;
       count++;
     }
     return this.#queue.splice(0, count);

@@ -139,15 +139,10 @@ test('hostile names and values of any length come through', async () => {
     for (const name of hostile) {
       const found = rows.get(`${name}.${name}`)?.map(Object.values);
       assert.ok(found?.[0]?.[1] === big, name);
-      assert.deepEqual(
-        found.slice(1),
-        name === '__proto__'
-          ? [[''], [null]]
-          : [
-              ['2', ''],
-              ['3', null],
-            ],
-      );
+      assert.deepEqual(found.slice(1), [
+        ['2', ''],
+        ['3', null],
+      ]);
     }
   });
 });
@@ -184,7 +179,10 @@ test('a table that is rewritten between slot and first read is noticed, and the 
     await server.query(
       'DROP TABLE IF EXISTS early, later; CREATE TABLE early (id int PRIMARY KEY, v int); INSERT INTO early VALUES (1, 1)',
     );
-    assert.ok(isKind('table_stale', /public\.early/, /Start again/)(await openWith(() => server.query(ddl))), ddl);
+    assert.ok(
+      isKind('table_stale', /public\.early/, /Start again/)(await openWith(() => server.query(ddl))),
+      ddl,
+    );
     assert.deepEqual(await slots(server), [], ddl);
   }
   await server.query('DROP TABLE IF EXISTS later; CREATE TABLE early (id int PRIMARY KEY, v int)');

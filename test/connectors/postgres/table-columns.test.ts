@@ -14,11 +14,9 @@ const live = (...columns: (Partial<LiveColumn> & { id: number })[]): LiveTable =
   oid: 1,
   schema: 'public',
   name: 't',
-  kind: 'r',
   replicaIdentity: 'd',
   primaryKey: [],
   identityIndex: [],
-  leaves: [],
   columns: columns.map((column) => ({
     name: column.dropped ? `........pg.dropped.${column.id}........` : `c${column.id}`,
     typeOid: column.dropped ? 0 : INT,

@@ -187,7 +187,8 @@ class Life {
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, at) => from + at);
 
-export const makeSampleTable = async (): Promise<SampleTable> => {
+/** `time: false` leaves out the column that Spark refuses the whole table for; `expire: false` keeps all snapshots. */
+export const makeSampleTable = async ({ time = true, expire = true } = {}): Promise<SampleTable> => {
   const directory = await mkdtemp(join(tmpdir(), 'varve-sample-'));
   const io: TableIo = {
     store: openLocalStore(directory, { uuid: randomUUID }),
@@ -198,7 +199,10 @@ export const makeSampleTable = async (): Promise<SampleTable> => {
     },
   };
   const location = `${toFileUri(directory)}/public/orders`;
-  const { fields } = evolveColumns({ fields: [], lastColumnId: 0 }, FIRST_COLUMNS);
+  const { fields } = evolveColumns(
+    { fields: [], lastColumnId: 0 },
+    FIRST_COLUMNS.filter(({ type }) => time || type !== 'time'),
+  );
   const idOf = (name: string): number => fields.find((field) => field.name === name)?.id ?? 0;
   const partition = [
     { sourceId: idOf('is_current'), transform: 'identity' },
@@ -240,7 +244,8 @@ export const makeSampleTable = async (): Promise<SampleTable> => {
   await life.delta(range(5, 15), 5, { partition: life.partition() });
   await life.delta(range(60, 65), 6);
   await life.compact();
-  await life.delta([1, 2, 3], 7, { expire: { maxAgeMs: 3_600_000, minKeep: 1, maxKeep: 5 } });
+  const policy = { maxAgeMs: 3_600_000, minKeep: 1, maxKeep: 5 };
+  await life.delta([1, 2, 3], 7, expire ? { expire: policy } : {});
   const kept = new Set(life.state.metadata.snapshots.map((snapshot) => BigInt(snapshot['snapshot-id'])));
   return {
     io,

@@ -11,7 +11,7 @@ import type { SchemaRecord } from '../../../topic/state.ts';
 import { readKeyJson } from '../columns-key.ts';
 import type { TableLayout } from '../columns-layout.ts';
 import { type EngineValue, UNHELD } from '../columns-value.ts';
-import type { Barrier, Change } from '../scd2-version.ts';
+import type { Barrier, Change, DeadReason } from '../scd2-version.ts';
 import { commitTime, type EventReader, planEvent, RowPlan, transactionId } from './envelope-plan.ts';
 import { keyTextOf } from './key-text.ts';
 import type { High, MergeRequest } from './protocol.ts';
@@ -24,7 +24,11 @@ export type KeyChanges = { values: EngineValue[]; changes: Change<number>[]; par
 export type AppendedEvent = { order: Order; op: string; ts: bigint; tx: string; image: number };
 
 /** An event that cannot be folded. */
-export type Reject = { partition: number; offset: bigint; reason: string };
+export type Reject = {
+  partition: number;
+  offset: bigint;
+  reason: DeadReason | 'no_order' | 'no_key' | 'no_image' | 'corrupt';
+};
 
 class MissingSchema extends Error {
   readonly id: number;
@@ -138,7 +142,7 @@ export class Decoder {
     return true;
   }
 
-  #reject(record: RecordView, reason: string): void {
+  #reject(record: RecordView, reason: Reject['reason']): void {
     this.rejects.push({ partition: this.#partition, offset: BigInt(record.offset), reason });
   }
 

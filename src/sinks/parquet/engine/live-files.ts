@@ -1,15 +1,9 @@
 // Owns the live files of a table as the engine sees them: where they lie on this machine, which rows of them are deleted.
 // Knows no key and no rule.
-import type { IcebergField } from '../iceberg-type.ts';
 import type { Database } from './database.ts';
+import type { OutputFiles } from './output-files.ts';
 import type { DeleteFile, SourceFile } from './protocol.ts';
-import { scanFiles } from './sql.ts';
-
-/** Reserved field ids, https://iceberg.apache.org/spec/#reserved-field-ids. */
-export const DELETE_FIELDS: readonly IcebergField[] = [
-  { id: 2147483546, name: 'file_path', required: true, type: 'string' },
-  { id: 2147483545, name: 'pos', required: true, type: 'long' },
-];
+import { DELETE_FIELDS, scanFiles } from './sql.ts';
 
 export type LiveData = SourceFile & { local: string; index: number };
 
@@ -67,9 +61,22 @@ export class LiveFiles {
     return files.map(({ path }) => this.#byPath.get(path) as LiveData);
   }
 
-  /** Delete files that belong to this data file and to no other. */
-  deletesOf(path: string): string[] {
-    return this.#deletes.filter((file) => file.referencedDataFile === path).map((file) => file.path);
+  /**
+   * Writes deletes for these rows, by file; a file of which no row is left goes as a whole, with the delete files that
+   * belong to it alone. Returns the paths of what goes.
+   */
+  removeRows(positions: ReadonlyMap<number, readonly number[]>, output: OutputFiles): string[] {
+    const gone: string[] = [];
+    for (const [index, list] of positions) {
+      const file = this.opened[index]!;
+      const isLeft = list.length + (this.deleted.get(index) ?? 0) < file.records;
+      if (isLeft) output.writeDeletes(file, list);
+      else gone.push(file.path);
+    }
+    const whole = new Set(gone);
+    for (const { path, referencedDataFile } of this.#deletes)
+      if (referencedDataFile !== null && whole.has(referencedDataFile)) gone.push(path);
+    return gone;
   }
 
   async #openDeletes(paths: ReadonlySet<string>): Promise<void> {

@@ -8,9 +8,8 @@ import { columnBounds } from '../iceberg/single-value.ts';
 import type { ColumnStats, DataFile, IcebergField, PartitionSpec } from '../iceberg-type.ts';
 import { dataFile, deleteFile } from '../layout.ts';
 import type { Database } from './database.ts';
-import { DELETE_FIELDS } from './live-files.ts';
 import type { SourceFile, WrittenFile } from './protocol.ts';
-import { castAll, fieldIds, quoteName, quoteText } from './sql.ts';
+import { castAll, DELETE_FIELDS, fieldIds, quoteName, quoteText } from './sql.ts';
 
 /** Small enough that one column of wide rows fits the memory limit while it is written. */
 const ROW_GROUP_ROWS = 122_880;

@@ -63,3 +63,9 @@ export const fieldIds = (fields: readonly IcebergField[]): string => {
   });
   return `{${entries.join(', ')}}`;
 };
+
+/** Reserved field ids, https://iceberg.apache.org/spec/#reserved-field-ids. */
+export const DELETE_FIELDS: readonly IcebergField[] = [
+  { id: 2147483546, name: 'file_path', required: true, type: 'string' },
+  { id: 2147483545, name: 'pos', required: true, type: 'long' },
+];

@@ -72,7 +72,8 @@ export class StateMarks {
 
   /** Own columns, then the user's: the key's are always there, the others where a mark has an image. */
   get #columns(): readonly IcebergField[] {
-    return [...OWN, ...this.#fields.user];
+    // Under the engine's names, so that no name of a user's can be in the way.
+    return [...OWN, ...this.#fields.user.map((field) => ({ ...field, name: columnOf(field) }))];
   }
 
   /** SQL that gives `generation` and all columns; empty while the table has no marks. */
@@ -170,6 +171,24 @@ export class StateMarks {
     };
     const key = this.#fields.key.map((field) => values[user.indexOf(field)]!);
     return { key: keyTextOf(key), mark, removed: value(9) === true };
+  }
+
+  /**
+   * SQL for the keys, as columns, of marks that a barrier at `order` may change: no-ops that a row it closes would turn
+   * into versions. With `group`, a snapshot's own rows are left out. Null while there are no marks.
+   */
+  noopsFrom(order: Order, group: string | null): string | null {
+    if (this.#scan === '') return null;
+    const foreign = group === null ? '' : ` AND NOT starts_with(${ORDER}, ${quoteText(group)})`;
+    const isNoop = `${KIND} = 'noop' AND ${ORDER} >= ${quoteText(transactionOf(order))}`;
+    return `SELECT ${columnList(this.#fields.key)} FROM ${this.#scan} WHERE ${isNoop}${foreign}`;
+  }
+
+  /** SQL for the keys of which a snapshot's rows, in this transaction, have said that nothing changed. */
+  seenBy(group: string): string | null {
+    if (this.#scan === '') return null;
+    const isSeen = `${KIND} = 'noop' AND ${OP} = 'r' AND starts_with(${ORDER}, ${quoteText(group)})`;
+    return `SELECT ${columnList(this.#fields.key)} FROM ${this.#scan} WHERE ${isSeen} AND NOT ${REMOVED}`;
   }
 
   /** Writes what a fold has changed; null when nothing has. With `removed`, the files that the new one replaces. */

@@ -2,7 +2,7 @@
 // Knows no rule: what it finds are versions.
 import type { EngineValue } from '../columns-value.ts';
 import type { IcebergField, IcebergType } from '../iceberg-type.ts';
-import type { CloseReason, StoredVersion } from '../scd2-version.ts';
+import type { CloseReason, KeyResult, StoredVersion } from '../scd2-version.ts';
 import type { Database } from './database.ts';
 import { keyTextOf } from './key-text.ts';
 import type { LiveFiles } from './live-files.ts';
@@ -60,6 +60,21 @@ export class StoredRows {
       files,
       `${isRecent} OR ${order} = max(CASE WHEN ${isRecent} THEN NULL ELSE ${order} END) OVER (PARTITION BY ${key})`,
     );
+  }
+
+  /** Adds the positions of the rows that a fold takes away, by file. */
+  addRemoved(
+    positions: Map<number, number[]>,
+    results: readonly KeyResult<number>[],
+  ): ReadonlyMap<number, number[]> {
+    for (const { removed } of results)
+      for (const { stored } of removed) {
+        const { file, pos } = this.places[stored]!;
+        const known = positions.get(file);
+        if (known === undefined) positions.set(file, [pos]);
+        else known.push(pos);
+      }
+    return positions;
   }
 
   /** Table `touched_key` (key columns, since). */

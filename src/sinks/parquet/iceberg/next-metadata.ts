@@ -25,14 +25,14 @@ export const SUMMARY_PREFIX = 'varve.';
  */
 const keptSnapshots = (metadata: TableMetadata, policy: ExpirePolicy, nowMs: number): ReadonlySet<bigint> => {
   const kept = new Set<bigint>(Object.values(metadata.refs).map((ref) => BigInt(ref['snapshot-id'])));
-  let place = 0;
-  let carried = false;
-  for (const snapshot of ancestry(metadata)) {
+  const line = [...ancestry(metadata)];
+  const carrier = line.findIndex(({ summary }) =>
+    Object.keys(summary).some((key) => key.startsWith(SUMMARY_PREFIX)),
+  );
+  for (const [place, snapshot] of line.entries()) {
     const young = nowMs - snapshot['timestamp-ms'] <= policy.maxAgeMs;
-    if (!carried || place < policy.minKeep || (young && place < policy.maxKeep))
+    if (place <= carrier || place < policy.minKeep || (young && place < policy.maxKeep))
       kept.add(BigInt(snapshot['snapshot-id']));
-    carried ||= Object.keys(snapshot.summary).some((key) => key.startsWith(SUMMARY_PREFIX));
-    place++;
   }
   return kept;
 };

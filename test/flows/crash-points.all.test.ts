@@ -1,0 +1,45 @@
+// Killed before and after every durable effect there is: what the table holds in the end is what the source's audit says.
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { CRASH_POINTS } from '../../src/crash-point.ts';
+import { readLedger } from '../support/ledger-table.ts';
+import { askOracle, compareWithOracle, installOracle } from '../support/oracle.ts';
+import { startPostgres } from '../support/postgres.ts';
+import { makePipeline } from '../support/varve.ts';
+import { runWorkload } from '../support/workload.ts';
+
+const WORKLOAD = { seed: 7, keys: 40, truncates: true, keyChanges: true };
+const UNTIL = ['run', 'pipeline.yaml', '--until-caught-up'];
+
+/** Only reached when a table is added to a pipeline that has run. */
+const LATER_POINTS: ReadonlySet<string> = new Set(['begin.more_opened']);
+
+for (const point of CRASH_POINTS) {
+  for (const side of ['before', 'after'] as const) {
+    test(`killed ${side} ${point}`, async () => {
+      await using server = await startPostgres({ major: 17 });
+      const admin = await server.connect();
+      await installOracle(admin);
+      const session = await server.connect();
+      await runWorkload([session], WORKLOAD, 40);
+      await using pipeline = await makePipeline({ url: server.url });
+      if (LATER_POINTS.has(point)) {
+        await pipeline.run(UNTIL);
+        await admin.query(
+          'create table public.later (id int primary key); insert into public.later values (1)',
+        );
+      }
+      const killed = await pipeline.start(UNTIL, { VARVE_CRASH_AT: `${point}:${side}` }).finished;
+      assert.equal(killed.signal, 'SIGKILL', `${point} was not reached: ${killed.stderr}`);
+      await runWorkload([session], { ...WORKLOAD, seed: 8 }, 40);
+      await pipeline.run(UNTIL);
+      const slots = await server.query(
+        "select slot_name from pg_replication_slots where slot_name like 'varve%'",
+      );
+      assert.equal(slots.length, 1, 'a slot was left behind');
+      const found = await readLedger(join(pipeline.directory, 'tables'));
+      compareWithOracle(await askOracle(admin), found, { emptyBefore: false });
+    });
+  }
+}
