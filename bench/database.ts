@@ -39,9 +39,9 @@ CREATE TABLE ${TABLE} (
   id int8 PRIMARY KEY, quantity int4, customer text, kind int4, weight float8, price numeric(12,2), paid bool,
   ordered_at timestamptz, changed_at timestamptz, note text);
 CREATE PROCEDURE insert_rows(total int8, per_transaction int8) LANGUAGE plpgsql AS $$ BEGIN
-  FOR first IN 1 .. total BY per_transaction LOOP
+  FOR low IN 1 .. total BY per_transaction LOOP
     INSERT INTO ${TABLE}
-      SELECT ${columns('g')} FROM generate_series(first, least(first + per_transaction - 1, total)) g;
+      SELECT ${columns('g')} FROM generate_series(low, least(low + per_transaction - 1, total)) g;
     COMMIT;
   END LOOP;
 END $$;
@@ -51,14 +51,14 @@ CREATE PROCEDURE insert_single_rows(total int8) LANGUAGE plpgsql AS $$ BEGIN
     COMMIT;
   END LOOP;
 END $$;
-CREATE PROCEDURE change_rows(total int8) LANGUAGE plpgsql AS $$ DECLARE first int8; BEGIN
+CREATE PROCEDURE change_rows(total int8) LANGUAGE plpgsql AS $$ DECLARE low int8; BEGIN
   -- Each transaction: 700 new rows, 200 updates of rows two transactions old, 100 deletes of rows three old.
   FOR tx IN 0 .. total / 1000 - 1 LOOP
-    first := tx * 700;
-    INSERT INTO ${TABLE} SELECT ${columns('g')} FROM generate_series(first + 1, first + 700) g;
+    low := tx * 700;
+    INSERT INTO ${TABLE} SELECT ${columns('g')} FROM generate_series(low + 1, low + 700) g;
     UPDATE ${TABLE} SET quantity = quantity + 1, changed_at = changed_at + interval '1 day'
-      WHERE id BETWEEN first - 1399 AND first - 1200;
-    DELETE FROM ${TABLE} WHERE id BETWEEN first - 2099 AND first - 2000;
+      WHERE id BETWEEN low - 1399 AND low - 1200;
+    DELETE FROM ${TABLE} WHERE id BETWEEN low - 2099 AND low - 2000;
     COMMIT;
   END LOOP;
 END $$;`;

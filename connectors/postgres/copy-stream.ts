@@ -1,6 +1,6 @@
-// Owns one COPY .. TO STDOUT on a connection of its own: takes the socket over from the driver for its duration, because
-// the driver makes an object a row. Hands out bunches of rows; not pulling pauses the socket. Knows no table.
-// Messages: https://www.postgresql.org/docs/current/protocol-message-formats.html
+// Owns one COPY .. TO STDOUT on a connection of its own: takes the socket over from the driver for its
+// duration, because the driver makes an object a row. Hands out bunches of rows; not pulling pauses the
+// socket. Knows no table. Messages: https://www.postgresql.org/docs/current/protocol-message-formats.html
 import type { Duplex } from 'node:stream';
 import type pg from 'pg';
 import type { Cells } from '../../src/change/row.ts';
@@ -26,7 +26,10 @@ export type CopyRequest = {
   mapError: (cause: unknown) => Error;
 };
 
-/** Yields until the copy ends. A caller that stops early loses the connection: the server cannot be told otherwise. */
+/**
+ * Yields until the copy ends. A caller that stops early loses the connection: the server cannot be told
+ * otherwise.
+ */
 export async function* copyOut(client: pg.Client, request: CopyRequest): AsyncGenerator<RowChunk> {
   const { sql, columns, signal, mapError } = request;
   const tap = new SocketTap((client.connection as unknown as { stream: Duplex }).stream);
@@ -54,7 +57,9 @@ export async function* copyOut(client: pg.Client, request: CopyRequest): AsyncGe
   }
 }
 
-/** One stretch of messages; rows come out of it until it is used up, and the cut message at its end goes on. */
+/**
+ * One stretch of messages; rows come out of it until it is used up, and the cut message at its end goes on.
+ */
 class Bunch implements RowChunk {
   readonly #rows: CopyRows;
   #bytes: Uint8Array = EMPTY;

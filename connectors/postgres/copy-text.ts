@@ -1,5 +1,5 @@
-// Owns PostgreSQL's COPY text format: bytes in, rows of cells out. Pure: knows no connection, no table, no type.
-// Format: https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS-TEXT
+// Owns PostgreSQL's COPY text format: bytes in, rows of cells out. Pure: knows no connection, no table, no
+// type. Format: https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS-TEXT
 import { CELL_NULL, CELL_VALUE, type Cells, makeCells } from '../../src/change/row.ts';
 import { VarveError } from '../../src/errors.ts';
 
@@ -15,8 +15,9 @@ for (const [letter, byte] of Object.entries({ b: 8, t: 9, n: 10, v: 11, f: 12, r
 }
 
 /**
- * Splits COPY text into rows. Pieces may be cut anywhere; a row that straddles two is put together. Fed bytes belong
- * to this object until `next` has returned null: escapes are undone in place, where they only ever get shorter.
+ * Splits COPY text into rows. Pieces may be cut anywhere; a row that straddles two is put together. Fed bytes
+ * belong to this object until `next` has returned null: escapes are undone in place, where they only ever get
+ * shorter.
  */
 export class CopyRows {
   readonly #cells: Cells;
@@ -129,7 +130,8 @@ export class CopyRows {
 const misshapen = (columns: number): VarveError =>
   new VarveError(
     'protocol_error',
-    `The server sent a COPY row that does not have ${columns} columns, or an escape that COPY text does not know. ` +
+    `The server sent a COPY row that does not have ${columns} columns, or an escape that COPY text does ` +
+      `not know. ` +
       'Nothing of it was used. Is there a proxy between Varve and the server? Please report it.',
     { facts: { columns } },
   );

@@ -1,5 +1,5 @@
-// Owns who the source is: cluster, timeline and database; and whether a cluster that was promoted goes on where we were.
-// Knows no slot and no checkpoint record; positions are handed in.
+// Owns who the source is: cluster, timeline and database; and whether a cluster that was promoted goes on
+// where we were. Knows no slot and no checkpoint record; positions are handed in.
 import type pg from 'pg';
 import type { Identity } from '../../src/connector.ts';
 import { VarveError } from '../../src/errors.ts';
@@ -43,8 +43,8 @@ export const printIdentity = ({
 });
 
 /**
- * Compares what is with what was. Throws `source_changed` for another cluster or database, `source_rewound` for a lower
- * timeline. A higher timeline is a promotion; whether it is continuous, `verifyTimeline` tells.
+ * Compares what is with what was. Throws `source_changed` for another cluster or database, `source_rewound`
+ * for a lower timeline. A higher timeline is a promotion; whether it is continuous, `verifyTimeline` tells.
  */
 export const compareIdentity = (stored: Identity, now: SourceIdentity): void => {
   const current = printIdentity(now);
@@ -53,7 +53,8 @@ export const compareIdentity = (stored: Identity, now: SourceIdentity): void => 
     if (stored[key] === current[key]) continue;
     throw new VarveError(
       'source_changed',
-      `This is another ${what} than the one this pipeline has read: ${key} was ${stored[key]}, is ${current[key]}. ` +
+      `This is another ${what} than the one this pipeline has read: ${key} was ${stored[key]}, is ` +
+        `${current[key]}. ` +
         'Correct the address; or, if the source was replaced for good, run varve reset FILE and start again.',
       { facts: { [`${key}_before`]: stored[key] ?? null, [`${key}_now`]: current[key] ?? null } },
     );
@@ -61,15 +62,16 @@ export const compareIdentity = (stored: Identity, now: SourceIdentity): void => 
   if (now.timeline >= Number(stored.timeline)) return;
   throw new VarveError(
     'source_rewound',
-    `The source went back in time: its timeline was ${stored.timeline}, is ${now.timeline}; it was restored from an ` +
+    `The source went back in time: its timeline was ${stored.timeline}, is ${now.timeline}; it was ` +
+      `restored from an ` +
       'older copy. Run varve snapshot FILE --all to read the tables again.',
     { facts: { timeline_before: stored.timeline ?? null, timeline_now: now.timeline } },
   );
 };
 
 /**
- * After a promotion: the new timeline must have left the old one at or after our checkpoint, otherwise we have published
- * changes that it never had. Throws `source_rewound`.
+ * After a promotion: the new timeline must have left the old one at or after our checkpoint, otherwise we
+ * have published changes that it never had. Throws `source_rewound`.
  */
 export const verifyTimeline = async (
   replication: pg.ClientBase,
@@ -86,12 +88,16 @@ export const verifyTimeline = async (
     'source_rewound',
     `The source was promoted from timeline ${before} to ${now}, and the new primary ` +
       `${forkedAt === null ? 'does not descend from ours' : `left the old log at ${formatLsn(forkedAt)}`}, but changes up to ` +
-      `${formatLsn(after)} are published already: some of them never happened there. Run varve snapshot FILE --all.`,
+      `${formatLsn(after)} are published already: some of them never happened there. Run varve snapshot ` +
+      `FILE --all.`,
     { facts: { timeline_before: before, timeline_now: now, checkpoint: formatLsn(after) } },
   );
 };
 
-/** Where the history leaves `timeline`; null when it never was on it. Lines: `<timeline> TAB <position> TAB <reason>`. */
+/**
+ * Where the history leaves `timeline`; null when it never was on it. Lines: `<timeline> TAB <position> TAB
+ * <reason>`.
+ */
 export const findFork = (history: string, timeline: number): bigint | null => {
   for (const line of history.split('\n')) {
     const [parent, position] = line.trim().split(/\s+/);

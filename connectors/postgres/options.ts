@@ -1,5 +1,5 @@
-// Owns the `source:` part of a pipeline file for PostgreSQL: what may be said, the defaults, and what follows from the
-// pipeline's name. Secrets arrive resolved. Opens nothing.
+// Owns the `source:` part of a pipeline file for PostgreSQL: what may be said, the defaults, and what follows
+// from the pipeline's name. Secrets arrive resolved. Opens nothing.
 import { z } from 'zod';
 import type { SourceContext } from '../../src/connector.ts';
 import { type ConnectionSettings, parseConnection } from './connection.ts';

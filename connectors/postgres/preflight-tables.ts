@@ -1,4 +1,5 @@
-// Owns what is checked about single tables before a pipeline starts: rights, kinds, hidden rows, names that would meet.
+// Owns what is checked about single tables before a pipeline starts: rights, kinds, hidden rows, names that
+// would meet.
 import pg from 'pg';
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import type { Finding } from '../../src/connector.ts';
@@ -18,11 +19,13 @@ type TableRow = {
   generated: string[];
 };
 
-// Rights are asked of the leaves too: a snapshot reads them one by one, and a grant on the root does not cover that.
+// Rights are asked of the leaves too: a snapshot reads them one by one, and a grant on the root does not
+// cover that.
 const TABLES_SQL = `
   WITH RECURSIVE wanted AS (
     SELECT c.oid, w.schema || '.' || w.name AS root FROM unnest($1::text[], $2::text[]) AS w(schema, name)
-      JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+      JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname =
+        w.name
     UNION ALL
     SELECT i.inhrelid, w.root FROM wanted w JOIN pg_inherits i ON i.inhparent = w.oid
       JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition)
@@ -47,7 +50,9 @@ export const checkTables = async (
       {
         level: 'error',
         what: `No table matches ${patterns.join(', ')}.`,
-        fix: 'Correct source.tables: patterns are schema.table, such as public.*, and names are case-sensitive.',
+        fix:
+          'Correct source.tables: patterns are schema.table, such as public.*, and names are ' +
+          'case-sensitive.',
       },
     ];
   }
@@ -59,7 +64,9 @@ export const checkTables = async (
     : [{ level: 'ok', what: `${tables.length} tables can be read`, fix: null }, ...found];
 };
 
-/** Unlogged tables are in no log, so nothing of them can be captured: a pattern that means them is told so. */
+/**
+ * Unlogged tables are in no log, so nothing of them can be captured: a pattern that means them is told so.
+ */
 const findUnlogged = async (client: pg.ClientBase, patterns: readonly string[]): Promise<Finding[]> => {
   const { rows } = await client.query(
     `SELECT n.nspname AS schema, c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -98,7 +105,8 @@ const checkTable = (row: TableRow): Finding[] => {
   if (row.unlogged) error(unloggedText(table), unloggedFix(table));
   if (row.kind === 'f') {
     error(
-      `The partition ${tableText(table)} of ${row.root} is a foreign table: its rows are in another server's log.`,
+      `The partition ${tableText(table)} of ${row.root} is a foreign table: its rows are in another ` +
+        `server's log.`,
       `Take ${row.root} out with "!${row.root}", or capture it at its home.`,
     );
   }

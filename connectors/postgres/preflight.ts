@@ -1,5 +1,5 @@
-// Owns what is checked on the server before a pipeline starts, each finding with the SQL that mends it. Changes nothing.
-// What concerns single tables is preflight-tables.ts's.
+// Owns what is checked on the server before a pipeline starts, each finding with the SQL that mends it.
+// Changes nothing. What concerns single tables is preflight-tables.ts's.
 import pg from 'pg';
 import type { TableName } from '../../src/change/schema.ts';
 import type { Finding } from '../../src/connector.ts';
@@ -37,7 +37,8 @@ type ServerFacts = {
 };
 
 const SERVER_SQL = `
-  SELECT current_setting('server_version_num')::int / 10000 AS major, current_setting('wal_level') AS "walLevel",
+  SELECT current_setting('server_version_num')::int / 10000 AS major, current_setting('wal_level') AS
+    "walLevel",
          pg_is_in_recovery() AS standby, current_setting('max_replication_slots')::int AS "maxSlots",
          (SELECT count(*)::int FROM pg_replication_slots) AS slots,
          current_setting('max_wal_senders')::int AS "maxSenders",
@@ -48,7 +49,8 @@ const SERVER_SQL = `
          current_database() AS database, has_database_privilege(current_database(), 'CREATE') AS "mayCreate",
          (SELECT CASE setting WHEN '-1' THEN -1 ELSE setting::float8 * 1048576 END
             FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS "keepBytes",
-         (SELECT setting::float8 * 1024 FROM pg_settings WHERE name = 'logical_decoding_work_mem') AS "workMemBytes",
+         (SELECT setting::float8 * 1024 FROM pg_settings WHERE name = 'logical_decoding_work_mem') AS
+           "workMemBytes",
          (SELECT nullif(setting, '0') || coalesce(unit, '') FROM pg_settings
            WHERE name = 'idle_replication_slot_timeout') AS "idleTimeout"
     FROM pg_roles r WHERE r.rolname = current_user`;
@@ -100,7 +102,8 @@ const checkServer = (facts: ServerFacts): Finding[] => {
   if (facts.workMemBytes < SMALL_WORK_MEM_BYTES) {
     found.push(
       warning(
-        `logical_decoding_work_mem is ${facts.workMemBytes / 1024} kB: larger transactions are spilled to disk by the server.`,
+        `logical_decoding_work_mem is ${facts.workMemBytes / 1024} kB: larger transactions are spilled to ` +
+          `disk by the server.`,
         "ALTER SYSTEM SET logical_decoding_work_mem = '64MB'; SELECT pg_reload_conf();",
       ),
     );
@@ -108,7 +111,8 @@ const checkServer = (facts: ServerFacts): Finding[] => {
   if (facts.idleTimeout !== null) {
     found.push(
       warning(
-        `idle_replication_slot_timeout is ${facts.idleTimeout}: a pipeline that rests longer loses its slot, and history.`,
+        `idle_replication_slot_timeout is ${facts.idleTimeout}: a pipeline that rests longer loses its ` +
+          `slot, and history.`,
         'ALTER SYSTEM SET idle_replication_slot_timeout = 0; SELECT pg_reload_conf();',
       ),
     );
@@ -124,7 +128,8 @@ const checkStandby = ({ major }: ServerFacts): Finding =>
       )
     : warning(
         'This is a standby: making a slot waits for the primary, and no publication can be made here.',
-        'Run SELECT pg_log_standby_snapshot(); on the primary while the pipeline starts; make the publication there.',
+        'Run SELECT pg_log_standby_snapshot(); on the primary while the pipeline starts; make the ' +
+          'publication there.',
       );
 
 const checkSlot = async (
@@ -164,13 +169,15 @@ const checkRetention = (name: string, keepBytes: number, safeBytes: bigint | nul
     return [
       warning(
         'max_slot_wal_keep_size is not set: a pipeline that stays down fills the disk of the server.',
-        "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf(); (as much as the disk can spare)",
+        "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf(); (as much as the disk " +
+          'can spare)',
       ),
     ];
   }
   const usedShare = safeBytes === null ? 0 : 1 - Number(safeBytes) / keepBytes;
   if (usedShare < 0.5) return [ok(`the server keeps up to ${megabytes} MB of log for a slot`)];
-  const what = `The slot ${name} holds back ${Math.round(usedShare * 100)} % of the ${megabytes} MB of log it may.`;
+  const what =
+    `The slot ${name} holds back ${Math.round(usedShare * 100)} % of the ${megabytes} MB of ` + `log it may.`;
   const fix = 'Start the pipeline soon, or raise max_slot_wal_keep_size.';
   return [usedShare < 0.8 ? warning(what, fix) : error(`${what} It is about to be lost.`, fix)];
 };
@@ -178,7 +185,8 @@ const checkRetention = (name: string, keepBytes: number, safeBytes: bigint | nul
 const checkIdentities = async (client: pg.ClientBase, tables: readonly TableName[]): Promise<Finding[]> =>
   (await findUnidentified(client, tables)).map((table) =>
     error(
-      `${table.join('.')} has no usable replica identity: once published, every UPDATE and DELETE on it fails.`,
+      `${table.join('.')} has no usable replica identity: once published, every UPDATE and DELETE on it ` +
+        `fails.`,
       `Give it a primary key, or: ${replicaIdentityFix(table)}`,
     ),
   );
@@ -212,14 +220,16 @@ const checkOwners = async (client: pg.ClientBase, tables: readonly TableName[]):
   const { rows } = await client.query(
     `SELECT n.nspname AS schema, c.relname AS name, pg_get_userbyid(c.relowner) AS owner, current_user AS role
        FROM unnest($1::text[], $2::text[]) AS w(schema, name)
-       JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+       JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname =
+         w.name
       WHERE NOT pg_has_role(c.relowner, 'USAGE')`,
     [tables.map(([schema]) => schema), tables.map(([, name]) => name)],
   );
   return rows.map(({ schema, name, owner, role }: Record<'schema' | 'name' | 'owner' | 'role', string>) =>
     error(
       `Only its owner ${owner} may publish ${schema}.${name}.`,
-      `GRANT ${pg.escapeIdentifier(owner)} TO ${pg.escapeIdentifier(role)}; or let the owner run ALTER PUBLICATION .. ADD ` +
+      `GRANT ${pg.escapeIdentifier(owner)} TO ${pg.escapeIdentifier(role)}; or let the owner run ALTER ` +
+        `PUBLICATION .. ADD ` +
         `TABLE ${quoteTable([schema, name])}, with source.publication.create: never.`,
     ),
   );

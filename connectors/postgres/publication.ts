@@ -1,5 +1,6 @@
-// Owns the publication: making and extending our own, and proving that any other one loses nothing. Comes before the
-// slot always: a slot made first decodes with a catalog in which the publication does not exist, for ever.
+// Owns the publication: making and extending our own, and proving that any other one loses nothing. Comes
+// before the slot always: a slot made first decodes with a catalog in which the publication does not exist,
+// for ever.
 import pg from 'pg';
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import { VarveError } from '../../src/errors.ts';
@@ -8,7 +9,9 @@ export type PublicationOptions = {
   name: string;
   /** auto: made and extended by us; never: somebody else does, we verify. */
   create: 'auto' | 'never';
-  /** Whose it is; written into the publication's comment, so that `reset` drops nothing of somebody else's. */
+  /**
+   * Whose it is; written into the publication's comment, so that `reset` drops nothing of somebody else's.
+   */
   pipeline: string;
 };
 
@@ -44,8 +47,8 @@ export const isOurs = async (client: pg.ClientBase, options: PublicationOptions)
   (await readPublication(client, options.name))?.comment === commentOf(options.pipeline);
 
 /**
- * Makes the publication ready for `tables`: creates or extends our own, verifies any. Tables that are in it already and
- * not in `tables` stay. Throws `source_not_ready` or `source_denied` with the SQL that mends it.
+ * Makes the publication ready for `tables`: creates or extends our own, verifies any. Tables that are in it
+ * already and not in `tables` stay. Throws `source_not_ready` or `source_denied` with the SQL that mends it.
  */
 export const ensurePublication = async (
   client: pg.ClientBase,
@@ -77,16 +80,18 @@ export const dropPublication = async (client: pg.ClientBase, options: Publicatio
   }
 };
 
-// ONLY: inherited tables are tables of their own, with patterns of their own; partitions always come with their root.
+// ONLY: inherited tables are tables of their own, with patterns of their own; partitions always come with
+// their root.
 const tableList = (tables: readonly TableName[]): string =>
   tables.map((table) => `ONLY ${quoteTable(table)}`).join(', ');
 
 const addition = (name: string, tables: readonly TableName[]): string =>
   `ALTER PUBLICATION ${pg.escapeIdentifier(name)} ADD TABLE ${tableList(tables)}`;
 
-// publish_via_partition_root: the server maps a leaf's rows to the root with the catalog of the row's own time. Done here
-// it would need the leaf in today's catalog, and a leaf that was detached or dropped while we lag is not there any more.
-// A leaf's truncate is not sent then (and never becomes the root's); rewrites.ts sees it in the leaf's file instead.
+// publish_via_partition_root: the server maps a leaf's rows to the root with the catalog of the row's own
+// time. Done here it would need the leaf in today's catalog, and a leaf that was detached or dropped while we
+// lag is not there any more. A leaf's truncate is not sent then (and never becomes the root's); rewrites.ts
+// sees it in the leaf's file instead.
 const OPTIONS = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
 
 const creation = ({ name, pipeline }: PublicationOptions, tables: readonly TableName[]): string[] => [
@@ -107,7 +112,8 @@ const change = async (client: pg.ClientBase, statements: readonly string[]): Pro
     const why = code === '42501' ? 'this role may not' : 'another session holds a lock on one of the tables';
     throw new VarveError(
       code === '42501' ? 'source_denied' : 'source_not_ready',
-      `The publication could not be changed: ${why} (${message}). Run it as the owner of the tables, and set ` +
+      `The publication could not be changed: ${why} (${message}). Run it as the owner of the tables, and ` +
+        `set ` +
         `source.publication.create to never: ${statements.join('; ')};`,
       { cause },
     );
@@ -123,8 +129,10 @@ const findGaps = async (
     `SELECT w.schema, w.name, c.relkind = 'p' AS partitioned, p.tablename IS NOT NULL AS published,
             p.rowfilter IS NOT NULL AS filtered, r.prattrs IS NOT NULL AS "columnList"
        FROM unnest($2::text[], $3::text[]) AS w(schema, name)
-       JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
-       LEFT JOIN pg_publication_tables p ON p.pubname = $1 AND p.schemaname = w.schema AND p.tablename = w.name
+       JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname =
+         w.name
+       LEFT JOIN pg_publication_tables p ON p.pubname = $1 AND p.schemaname = w.schema AND p.tablename =
+         w.name
        LEFT JOIN pg_publication_rel r ON r.prrelid = c.oid
              AND r.prpubid = (SELECT oid FROM pg_publication WHERE pubname = $1)`,
     [name, tables.map(([schema]) => schema), tables.map(([, table]) => table)],
@@ -132,7 +140,8 @@ const findGaps = async (
   const pick = (test: (row: Record<string, unknown>) => unknown): TableName[] =>
     rows.filter(test).map((row) => [row.schema, row.name] as const);
   return {
-    // Without publish_via_partition_root the view lists leaves only; that is a fault of its own, mended first.
+    // Without publish_via_partition_root the view lists leaves only; that is a fault of its own, mended
+    // first.
     missing: pick((row) => !row.published && (viaRoot || !row.partitioned)),
     filtered: pick((row) => row.filtered),
     columnLists: pick((row) => row.columnList),
@@ -142,7 +151,9 @@ const findGaps = async (
 
 export type Fault = { what: string; fix: string };
 
-/** Everything that would make events of `tables` go missing, with the SQL that mends each. Changes nothing. */
+/**
+ * Everything that would make events of `tables` go missing, with the SQL that mends each. Changes nothing.
+ */
 export const publicationFaults = async (
   client: pg.ClientBase,
   { name, pipeline, create }: PublicationOptions,
@@ -162,7 +173,8 @@ export const publicationFaults = async (
     `ALTER PUBLICATION ${quoted} DROP TABLE ${names.map(quoteTable).join(', ')}; ${addition(name, names)}`;
   if (!found.operations) {
     fault(
-      `The publication ${name} does not publish all of insert, update, delete and truncate: changes would be lost.`,
+      `The publication ${name} does not publish all of insert, update, delete and truncate: changes would ` +
+        `be lost.`,
       `ALTER PUBLICATION ${quoted} SET (publish = 'insert, update, delete, truncate')`,
     );
   }
@@ -195,7 +207,8 @@ export const publicationFaults = async (
 const UNIDENTIFIED_SQL = `
   WITH RECURSIVE wanted AS (
     SELECT c.oid FROM unnest($1::text[], $2::text[]) AS w(schema, name)
-      JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+      JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname =
+        w.name
     UNION ALL
     SELECT i.inhrelid FROM wanted w JOIN pg_inherits i ON i.inhparent = w.oid
       JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition)
@@ -205,11 +218,15 @@ const UNIDENTIFIED_SQL = `
      WHEN 'f' THEN true
      WHEN 'd' THEN EXISTS (SELECT 1 FROM pg_index x
                             WHERE x.indrelid = c.oid AND x.indisprimary AND x.indisvalid AND x.indimmediate)
-     WHEN 'i' THEN EXISTS (SELECT 1 FROM pg_index x WHERE x.indrelid = c.oid AND x.indisreplident AND x.indisvalid)
+     WHEN 'i' THEN EXISTS (SELECT 1 FROM pg_index x WHERE x.indrelid = c.oid AND x.indisreplident AND
+       x.indisvalid)
      ELSE false END
    ORDER BY 1, 2`;
 
-/** Tables, and leaves of them, whose rows have nothing to be told apart by: once published, UPDATE and DELETE fail. */
+/**
+ * Tables, and leaves of them, whose rows have nothing to be told apart by: once published, UPDATE and DELETE
+ * fail.
+ */
 export const findUnidentified = async (
   client: pg.ClientBase,
   tables: readonly TableName[],
@@ -226,7 +243,8 @@ const refuseUnidentified = async (client: pg.ClientBase, tables: readonly TableN
   if (bad.length === 0) return;
   throw new VarveError(
     'source_not_ready',
-    `${bad.map(tableText).join(', ')}: without a replica identity, every UPDATE and DELETE of your users would fail once ` +
+    `${bad.map(tableText).join(', ')}: without a replica identity, every UPDATE and DELETE of your users ` +
+      `would fail once ` +
       `published. Give a primary key, or run: ${bad.map(replicaIdentityFix).join(' ')}`,
     { facts: { tables: bad.length } },
   );

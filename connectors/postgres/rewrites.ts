@@ -1,10 +1,13 @@
-// Owns noticing what changes rows without sending events: ADD COLUMN with a default, ALTER TYPE that rewrites, ATTACH and
-// DETACH PARTITION, TRUNCATE of a leaf. Compares two sets of catalog facts. Knows no log and no policy.
+// Owns noticing what changes rows without sending events: ADD COLUMN with a default, ALTER TYPE that
+// rewrites, ATTACH and DETACH PARTITION, TRUNCATE of a leaf. Compares two sets of catalog facts. Knows no log
+// and no policy.
 //
-// A new file alone proves nothing: VACUUM FULL, CLUSTER, SET TABLESPACE and TRUNCATE (which is an event) make one too, and
-// an alarm for each would stop people every night. Rows change without events only together with a column, so:
+// A new file alone proves nothing: VACUUM FULL, CLUSTER, SET TABLESPACE and TRUNCATE (which is an event) make
+// one too, and an alarm for each would stop people every night. Rows change without events only together with
+// a column, so:
 //   stale = a column's type changed and the file too, or a column came that gave old rows a value.
-// Where VACUUM FULL and a plain ADD COLUMN fall between two looks, the alarm is false; the other way round rows would be lost.
+// Where VACUUM FULL and a plain ADD COLUMN fall between two looks, the alarm is false; the other way round
+// rows would be lost.
 import type pg from 'pg';
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import { quoteTable } from './publication.ts';
@@ -37,7 +40,10 @@ export type TableFacts = {
   leaves: readonly LeafFacts[];
 };
 
-/** Why rows of the table may have changed without events between the two looks, for people; null: they did not. */
+/**
+ * Why rows of the table may have changed without events between the two looks, for people; null: they did
+ * not.
+ */
 export const detectRewrite = (before: TableFacts, now: TableFacts): string | null => {
   if (before.oid !== now.oid) return 'the table was dropped and made again';
   const known = new Map(before.columns.map((column) => [column.id, column]));
@@ -64,7 +70,8 @@ const detectLeafChange = (before: TableFacts, now: TableFacts): string | null =>
     old.delete(leaf.oid);
     if (was === undefined && leaf.hasRowsBeforeAttach)
       return `partition ${leaf.name} was attached with rows in it`;
-    // A new file without one old row: a truncate, which is not sent for a leaf, or a leaf whose every row was new.
+    // A new file without one old row: a truncate, which is not sent for a leaf, or a leaf whose every row was
+    // new.
     if (was !== undefined && was.file !== leaf.file && !was.isEmpty && !leaf.hasRowsBeforeFile) {
       return `partition ${leaf.name} was truncated`;
     }
@@ -76,15 +83,19 @@ const detectLeafChange = (before: TableFacts, now: TableFacts): string | null =>
 };
 
 const COLUMNS_SQL = `
-  SELECT n.nspname AS schema, c.relname AS name, c.oid AS oid, coalesce(pg_relation_filenode(c.oid), 0) AS file,
-         (SELECT coalesce(json_agg(json_build_object('id', a.attnum, 'name', a.attname, 'typeId', a.atttypid::int8,
+  SELECT n.nspname AS schema, c.relname AS name, c.oid AS oid, coalesce(pg_relation_filenode(c.oid), 0) AS
+    file,
+         (SELECT coalesce(json_agg(json_build_object('id', a.attnum, 'name', a.attname, 'typeId',
+           a.atttypid::int8,
                    'typeModifier', a.atttypmod, 'hasMissingValue', a.atthasmissing) ORDER BY a.attnum), '[]')
-            FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+            FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND
+              a.attgenerated = ''
          ) AS columns
     FROM unnest($1::text[], $2::text[]) AS w(schema, name)
     JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name`;
 
-// xmin and age() rather than positions: a catalog row carries the transaction that wrote it, as a table's row does.
+// xmin and age() rather than positions: a catalog row carries the transaction that wrote it, as a table's row
+// does.
 const LEAVES_SQL = `
   WITH RECURSIVE tree AS (
     SELECT i.inhparent AS root, i.inhrelid AS oid, i.xmin AS attached, i.cmin AS attached_at
@@ -96,9 +107,11 @@ const LEAVES_SQL = `
          coalesce(pg_relation_filenode(c.oid), 0) AS file, pg_relation_size(c.oid) = 0 AS "isEmpty",
          t.attached::text AS attached, t.attached_at::text AS "attachedAt", c.xmin::text AS "changed",
          has_table_privilege(c.oid, 'SELECT') AS "isReadable",
-         EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = -1 AND a.xmin = t.attached)
+         EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = -1 AND a.xmin =
+           t.attached)
            AS "isBornAttached"
-    FROM tree t JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'r' JOIN pg_namespace n ON n.oid = c.relnamespace
+    FROM tree t JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'r' JOIN pg_namespace n ON n.oid =
+      c.relnamespace
    ORDER BY 1, 2`;
 
 type LeafRow = Omit<LeafFacts, 'hasRowsBeforeAttach' | 'hasRowsBeforeFile'> & {
@@ -113,8 +126,8 @@ type LeafRow = Omit<LeafFacts, 'hasRowsBeforeAttach' | 'hasRowsBeforeFile'> & {
 };
 
 /**
- * Facts of the tables that exist, by `tableText`. Leaves that are new or have a new file against `before` are looked into,
- * which ends at the first old row.
+ * Facts of the tables that exist, by `tableText`. Leaves that are new or have a new file against `before` are
+ * looked into, which ends at the first old row.
  */
 export const readTableFacts = async (
   client: pg.ClientBase,

@@ -1,5 +1,5 @@
-// Owns the replication slot: making it with an exported snapshot, reading its state, dropping it. Knows nothing of
-// checkpoints; what a state means for a resume is source-resume.ts's.
+// Owns the replication slot: making it with an exported snapshot, reading its state, dropping it. Knows
+// nothing of checkpoints; what a state means for a resume is source-resume.ts's.
 import pg from 'pg';
 import { type ErrorKind, VarveError } from '../../src/errors.ts';
 import { parseLsn } from './lsn.ts';
@@ -33,7 +33,8 @@ const STATE_SQL = `
   SELECT s.slot_name AS name, s.plugin, s.database, s.active_pid AS pid, s.wal_status,
          s.restart_lsn::text AS restart, s.confirmed_flush_lsn::text AS confirmed_flush,
          s.safe_wal_size::text AS safe_wal_size, to_jsonb(s)->>'invalidation_reason' AS invalidation_reason,
-         coalesce(a.application_name, '') AS application_name, coalesce(host(a.client_addr), 'local') AS address
+         coalesce(a.application_name, '') AS application_name, coalesce(host(a.client_addr), 'local') AS
+           address
     FROM pg_replication_slots s LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid
    WHERE s.slot_name = $1`;
 
@@ -72,8 +73,9 @@ export type SlotRequest = {
 };
 
 /**
- * Makes a slot on a replication connection. The server waits for every transaction that is running at that time.
- * Throws `source_not_ready` with those transactions' names when they take too long; nothing is left behind then.
+ * Makes a slot on a replication connection. The server waits for every transaction that is running at that
+ * time. Throws `source_not_ready` with those transactions' names when they take too long; nothing is left
+ * behind then.
  * @param side an ordinary connection to the same database, for finding out who is in the way
  */
 export const createSlot = async (
@@ -114,7 +116,8 @@ const REFUSALS: Readonly<Record<string, readonly [ErrorKind, string]>> = {
 };
 
 const RUNNING_SQL = `
-  SELECT 'process ' || pid || ' (' || coalesce(nullif(application_name, ''), 'no application name') || ', user '
+  SELECT 'process ' || pid || ' (' || coalesce(nullif(application_name, ''), 'no application name') || ',
+    user '
          || coalesce(usename, '?') || ', ' || coalesce(state, 'state hidden') || ' for '
          || coalesce(round(extract(epoch FROM now() - xact_start))::text, '?') || ' s)' AS who
     FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
@@ -126,8 +129,10 @@ const slotHeldUp = async (side: pg.ClientBase, name: string, cause: unknown): Pr
   const who = running.length === 0 ? 'they have ended meanwhile' : running.slice(0, 5).join('; ');
   return new VarveError(
     'source_not_ready',
-    `The slot ${name} could not be made: PostgreSQL waits for every running transaction to end first, and these did not: ` +
-      `${who}. End them (SELECT pg_terminate_backend(PID), or ROLLBACK PREPARED), or start again when they are done.`,
+    `The slot ${name} could not be made: PostgreSQL waits for every running transaction to end first, and ` +
+      `these did not: ` +
+      `${who}. End them (SELECT pg_terminate_backend(PID), or ROLLBACK PREPARED), or start again when ` +
+      `they are done.`,
     { facts: { slot: name, running: running.length }, cause },
   );
 };

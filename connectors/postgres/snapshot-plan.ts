@@ -1,5 +1,5 @@
-// Owns which pieces a table is read in: ranges of blocks, of the table itself or of its partitions' leaves, all inside one
-// snapshot. Knows no connection but the one that holds the snapshot and the locks.
+// Owns which pieces a table is read in: ranges of blocks, of the table itself or of its partitions' leaves,
+// all inside one snapshot. Knows no connection but the one that holds the snapshot and the locks.
 import pg from 'pg';
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import { VarveError } from '../../src/errors.ts';
@@ -18,17 +18,20 @@ export type Relation = {
 /** Blocks from (included) to (excluded); null: to the end, however far that is. */
 export type BlockRange = { from: number; to: number | null };
 
-// pg_class is read as of the snapshot, pg_relation_filenode() as of now. They differ when the rows were moved to another file
-// since: that is not undone by the snapshot, which then sees none of them.
+// pg_class is read as of the snapshot, pg_relation_filenode() as of now. They differ when the rows were moved
+// to another file since: that is not undone by the snapshot, which then sees none of them.
 const RELATIONS_SQL = `
   WITH RECURSIVE wanted AS (
     SELECT c.oid, c.relkind, w.schema AS root_schema, w.name AS root_name
       FROM unnest($1::text[], $2::text[]) AS w(schema, name)
-      JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+      JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname =
+        w.name
     UNION ALL
-    SELECT i.inhrelid, c.relkind, w.root_schema, w.root_name FROM wanted w JOIN pg_inherits i ON i.inhparent = w.oid
+    SELECT i.inhrelid, c.relkind, w.root_schema, w.root_name FROM wanted w JOIN pg_inherits i ON i.inhparent
+      = w.oid
       JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition)
-  SELECT c.oid, w.root_schema AS "rootSchema", w.root_name AS "rootName", n.nspname AS schema, c.relname AS name, c.relkind AS kind,
+  SELECT c.oid, w.root_schema AS "rootSchema", w.root_name AS "rootName", n.nspname AS schema, c.relname AS
+    name, c.relkind AS kind,
          pg_relation_filenode(c.oid) IS NOT DISTINCT FROM nullif(c.relfilenode, 0) AS "isSameFile",
          coalesce(pg_relation_size(c.oid), 0)::float8 / current_setting('block_size')::int AS blocks,
          c.relpages AS "oldBlocks", c.reltuples::float8 AS "oldRows"
@@ -49,8 +52,8 @@ type RelationRow = {
 };
 
 /**
- * Locks the tables, partitions included, so that nobody rewrites them from now on. Readers and writers go on; an ALTER waits.
- * Throws `source_busy` with who is in the way.
+ * Locks the tables, partitions included, so that nobody rewrites them from now on. Readers and writers go on;
+ * an ALTER waits. Throws `source_busy` with who is in the way.
  */
 export const lockTables = async (
   holder: pg.ClientBase,
@@ -84,7 +87,8 @@ const lockedOut = async (
   return new VarveError(
     'source_busy',
     `The tables could not be locked for reading; held: ${holders.slice(0, 5).join(', ') || 'no longer'}. ` +
-      'Varve tries again; a lock of this kind is an ALTER TABLE, TRUNCATE or VACUUM FULL that has not been committed.',
+      'Varve tries again; a lock of this kind is an ALTER TABLE, TRUNCATE or VACUUM FULL that has not ' +
+      'been committed.',
     { facts: { holders: holders.length }, cause },
   );
 };
@@ -92,12 +96,16 @@ const lockedOut = async (
 const changedMeanwhile = (what: string, cause?: unknown): VarveError =>
   new VarveError(
     'table_stale',
-    `${what}: altered, rewritten or dropped while the snapshot was being fixed, so its rows cannot be read as of that point. ` +
+    `${what}: altered, rewritten or dropped while the snapshot was being fixed, so its rows cannot be ` +
+      `read as of that point. ` +
       'Nothing was published of it. Start again.',
     { cause },
   );
 
-/** Lists what holds the tables' rows. Throws `table_stale` when one has been rewritten since the snapshot was fixed. */
+/**
+ * Lists what holds the tables' rows. Throws `table_stale` when one has been rewritten since the snapshot was
+ * fixed.
+ */
 export const listRelations = async (
   holder: pg.ClientBase,
   tables: readonly TableName[],
@@ -114,7 +122,8 @@ export const listRelations = async (
   if (foreign) {
     throw new VarveError(
       'source_not_ready',
-      `The partition ${foreign.schema}.${foreign.name} is a foreign table, whose changes are in no log here. Take ` +
+      `The partition ${foreign.schema}.${foreign.name} is a foreign table, whose changes are in no log ` +
+        `here. Take ` +
         `${foreign.rootSchema}.${foreign.rootName} out of source.tables.`,
     );
   }
@@ -152,5 +161,8 @@ export const copySql = (name: TableName, columns: readonly string[], { from, to 
     ...(to === null ? [] : [`ctid < '(${to},0)'`]),
   ];
   const where = bounds.length === 0 ? '' : ` WHERE ${bounds.join(' AND ')}`;
-  return `COPY (SELECT ${columns.map(pg.escapeIdentifier).join(', ')} FROM ONLY ${quoteTable(name)}${where}) TO STDOUT`;
+  return (
+    `COPY (SELECT ${columns.map(pg.escapeIdentifier).join(', ')} FROM ONLY ` +
+    `${quoteTable(name)}${where}) TO STDOUT`
+  );
 };

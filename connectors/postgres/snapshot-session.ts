@@ -1,5 +1,5 @@
-// Owns one snapshot of many tables: the slot that fixes it, the connection that holds it and its locks, the connections that
-// read under it. Knows no topic. `varve_x` below is the slot.
+// Owns one snapshot of many tables: the slot that fixes it, the connection that holds it and its locks, the
+// connections that read under it. Knows no topic. `varve_x` below is the slot.
 //
 //   slot conn:   CREATE_REPLICATION_SLOT ---- exports S1 ----|end
 //   holder:                BEGIN, import S1, export S2, LOCK, compare files ------------------- verify --|end
@@ -194,7 +194,10 @@ export class PostgresSnapshot implements SnapshotSession<PreparedTable> {
     return worker;
   }
 
-  /** The locks have kept rewrites away, provided that their connection still stands: that is what is asked here. */
+  /**
+   * The locks have kept rewrites away, provided that their connection still stands: that is what is asked
+   * here.
+   */
   async verify(tables: readonly TableName[]): Promise<void> {
     await attempt('verifying the snapshot', async () => {
       const now = await listRelations(this.#parts.holder, tables);

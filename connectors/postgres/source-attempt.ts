@@ -1,7 +1,9 @@
 // Owns the one way in which this connector's parts let an error of the driver become an error with a meaning.
 import { mapPostgresError } from './error-map.ts';
 
-/** Faults of the program itself must not pass for faults of the network, which would be tried again for ever. */
+/**
+ * Faults of the program itself must not pass for faults of the network, which would be tried again for ever.
+ */
 const isOwnFault = (thrown: unknown): boolean =>
   [TypeError, RangeError, ReferenceError, SyntaxError].some((kind) => thrown instanceof kind);
 

@@ -1,4 +1,5 @@
-// Owns the connections of one source: opened when first needed, ended together. Knows what they are for, not what is asked.
+// Owns the connections of one source: opened when first needed, ended together. Knows what they are for, not
+// what is asked.
 import type pg from 'pg';
 import { type TableName, type TableSchema, tableText } from '../../src/change/schema.ts';
 import type { PreparedTable } from '../../src/topic/prepared-table.ts';
@@ -25,7 +26,9 @@ export class SourceClients {
     this.#known = known;
   }
 
-  /** Asks `sql`-sized questions on the shared connection. `doing` completes "PostgreSQL answered x while ..". */
+  /**
+   * Asks `sql`-sized questions on the shared connection. `doing` completes "PostgreSQL answered x while ..".
+   */
   async ask<Result>(doing: string, question: (side: pg.Client) => Promise<Result>): Promise<Result> {
     this.#side ??= this.#keep({ replication: false });
     const side = await this.#side;

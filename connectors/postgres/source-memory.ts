@@ -1,5 +1,6 @@
-// Owns what is remembered of the source between two starts, as the text of its Identity: who it is, and what the captured
-// tables looked like when their rows last agreed with the topic. Decides whether it can be continued.
+// Owns what is remembered of the source between two starts, as the text of its Identity: who it is, and what
+// the captured tables looked like when their rows last agreed with the topic. Decides whether it can be
+// continued.
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import type { Identity } from '../../src/connector.ts';
 import { compareIdentity, printIdentity, readIdentity, verifyTimeline } from './identity.ts';

@@ -1,4 +1,5 @@
-// Owns what this pipeline has made in the source, and takes it away again: a slot and a publication, nothing else.
+// Owns what this pipeline has made in the source, and takes it away again: a slot and a publication, nothing
+// else.
 import type pg from 'pg';
 import type { ResumePoint } from '../../src/change/event.ts';
 import type { TableName } from '../../src/change/schema.ts';
@@ -28,8 +29,8 @@ export const makeSlot = (clients: SourceClients): Promise<ResumePoint> =>
   );
 
 /**
- * Drops our slot. A process that bears our name and still holds it is ended: whoever calls this holds the pipeline's state
- * lock, so it can only be a leftover. Throws `log_busy` for anybody else's.
+ * Drops our slot. A process that bears our name and still holds it is ended: whoever calls this holds the
+ * pipeline's state lock, so it can only be a leftover. Throws `log_busy` for anybody else's.
  */
 export const removeSlot = (clients: SourceClients): Promise<void> =>
   clients.ask('dropping the replication slot', async (side) => {
@@ -47,13 +48,15 @@ export const removePublication = (clients: SourceClients): Promise<void> =>
 
 const END_TRIES = 20;
 const END_SQL = `
-  SELECT (CASE WHEN standby THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END - '0/0')::text AS written,
-         (CASE WHEN standby THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END - '0/0')::text AS flushed
+  SELECT (CASE WHEN standby THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END - '0/0')::text
+    AS written,
+         (CASE WHEN standby THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END - '0/0')::text
+           AS flushed
     FROM pg_is_in_recovery() AS standby`;
 
 /**
- * Where the log ends. Commits that were reported to their users but not flushed yet (synchronous_commit off) are waited for
- * shortly; an end at a page's border is never flushed exactly, so the wait is bounded.
+ * Where the log ends. Commits that were reported to their users but not flushed yet (synchronous_commit off)
+ * are waited for shortly; an end at a page's border is never flushed exactly, so the wait is bounded.
  */
 export const readEnd = async (side: pg.ClientBase): Promise<bigint> => {
   let written: bigint | null = null;

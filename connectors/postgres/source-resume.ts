@@ -1,5 +1,6 @@
-// Owns the decision whether a stored position can be continued from a slot as it stands now. Pure: the facts are handed
-// in. The slot is a second source of truth beside our checkpoint, and where they disagree, changes are lost.
+// Owns the decision whether a stored position can be continued from a slot as it stands now. Pure: the facts
+// are handed in. The slot is a second source of truth beside our checkpoint, and where they disagree, changes
+// are lost.
 //
 //   log:      ----restart_lsn------confirmed_flush-----checkpoint-----------end----->
 //             the server keeps all from restart on; it sends commits after max(confirmed_flush, checkpoint)
@@ -18,15 +19,20 @@ export type ResumeFacts = {
 };
 
 const REPAIR =
-  'Run varve snapshot FILE --all to read the tables again, or varve resume FILE --accept-gap to go on without what is lost.';
+  'Run varve snapshot FILE --all to read the tables again, or varve resume FILE --accept-gap to go on ' +
+  'without what is lost.';
 
-/** Throws `log_missing`, `log_lost`, `source_rewound`, `history_gap` or `log_busy`; returns when nothing is lost. */
+/**
+ * Throws `log_missing`, `log_lost`, `source_rewound`, `history_gap` or `log_busy`; returns when nothing is
+ * lost.
+ */
 export const verifySlot = ({ slot, slotName, database, after, end }: ResumeFacts): void => {
   const position = formatLsn(after);
   if (slot === null || slot.confirmedFlush === null) {
     throw new VarveError(
       'log_missing',
-      `The slot ${slotName} does not exist, so the changes after ${position} (the log ends at ${formatLsn(end)}) are not ` +
+      `The slot ${slotName} does not exist, so the changes after ${position} (the log ends at ` +
+        `${formatLsn(end)}) are not ` +
         `kept for us. ${REPAIR}`,
       { facts: { slot: slotName, checkpoint: position, end: formatLsn(end) } },
     );
@@ -34,8 +40,10 @@ export const verifySlot = ({ slot, slotName, database, after, end }: ResumeFacts
   if (slot.plugin !== 'pgoutput' || slot.database !== database) {
     throw new VarveError(
       'log_missing',
-      `The slot ${slotName} is not ours: it decodes database ${slot.database ?? 'none'} with ${slot.plugin ?? 'no plugin'}, we ` +
-        `need ${database} with pgoutput. Set source.slot to a free name; the changes after ${position} are lost. ${REPAIR}`,
+      `The slot ${slotName} is not ours: it decodes database ${slot.database ?? 'none'} with ` +
+        `${slot.plugin ?? 'no plugin'}, we ` +
+        `need ${database} with pgoutput. Set source.slot to a free name; the changes after ${position} ` +
+        `are lost. ${REPAIR}`,
       { facts: { slot: slotName, database: slot.database, plugin: slot.plugin } },
     );
   }
@@ -43,8 +51,10 @@ export const verifySlot = ({ slot, slotName, database, after, end }: ResumeFacts
   if (end < after) {
     throw new VarveError(
       'source_rewound',
-      `The source's log ends at ${formatLsn(end)}, before our checkpoint ${position}: it was restored from an older copy, and ` +
-        `changes that we have published never happened there. Run varve snapshot FILE --all to read the tables again.`,
+      `The source's log ends at ${formatLsn(end)}, before our checkpoint ${position}: it was restored ` +
+        `from an older copy, and ` +
+        `changes that we have published never happened there. Run varve snapshot FILE --all to read the ` +
+        `tables again.`,
       { facts: { end: formatLsn(end), checkpoint: position } },
     );
   }
@@ -59,8 +69,10 @@ const lost = (
   const kept = restart ?? confirmedFlush;
   return new VarveError(
     'log_lost',
-    `The server gave up the slot ${name} (${invalidationReason ?? 'wal_removed'}): changes after our checkpoint ` +
-      `${formatLsn(after)} are gone; the slot stood at ${kept === null ? 'no position' : formatLsn(kept)}. ${REPAIR} Before ` +
+    `The server gave up the slot ${name} (${invalidationReason ?? 'wal_removed'}): changes after our ` +
+      `checkpoint ` +
+      `${formatLsn(after)} are gone; the slot stood at ` +
+      `${kept === null ? 'no position' : formatLsn(kept)}. ${REPAIR} Before ` +
       'that, raise max_slot_wal_keep_size or idle_replication_slot_timeout.',
     {
       facts: {
@@ -76,7 +88,8 @@ const lost = (
 const gap = (name: string, confirmed: bigint, after: bigint): VarveError =>
   new VarveError(
     'history_gap',
-    `The slot ${name} has moved to ${formatLsn(confirmed)}, our checkpoint is ${formatLsn(after)}: ${confirmed - after} bytes ` +
+    `The slot ${name} has moved to ${formatLsn(confirmed)}, our checkpoint is ${formatLsn(after)}: ` +
+      `${confirmed - after} bytes ` +
       `of log in between were read by somebody else, or the slot was made again. ${REPAIR}`,
     {
       facts: {

@@ -1,4 +1,5 @@
-// Owns opening a snapshot for the pipeline: with the slot that the stream will go on from, or beside a stream that has one.
+// Owns opening a snapshot for the pipeline: with the slot that the stream will go on from, or beside a stream
+// that has one.
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import type { SnapshotSession } from '../../src/snapshot/chunk-reader.ts';
 import type { PreparedTable } from '../../src/topic/prepared-table.ts';
@@ -18,7 +19,8 @@ export type SourceSnapshotOptions = {
   beside: boolean;
 };
 
-// A slot of the process, so that a leftover of a killed one, which the server has not noticed yet, is not in the way.
+// A slot of the process, so that a leftover of a killed one, which the server has not noticed yet, is not in
+// the way.
 const besideName = (slot: string): string => `${slot.slice(0, 40)}_more_${process.pid}`;
 
 export const openSourceSnapshot = ({

@@ -1,5 +1,6 @@
-// Owns the watch beside the log: looks for rows that changed without events, and lets `stale` in between transactions.
-// What counts as such a change is rewrites.ts's; what follows from it is the reader's of the log.
+// Owns the watch beside the log: looks for rows that changed without events, and lets `stale` in between
+// transactions. What counts as such a change is rewrites.ts's; what follows from it is the reader's of the
+// log.
 //
 //   log:    BEGIN .. COMMIT | BEGIN .. relation described anew .. COMMIT | stale | BEGIN ..
 //   looks:  ^ at the start                ^ at once                          ^ and every 10 s
@@ -14,7 +15,9 @@ const LOOK_MS = 10_000;
 
 export type WatchOptions = {
   log: LogReader<PreparedTable>;
-  /** What the tables' rows in the topic are known to agree with; moved on by harmless changes, by others not. */
+  /**
+   * What the tables' rows in the topic are known to agree with; moved on by harmless changes, by others not.
+   */
   facts: Map<string, TableFacts>;
   /** Names of the captured tables, asked once. */
   tables: () => Promise<readonly TableName[]>;

@@ -1,5 +1,5 @@
-// Owns the PostgreSQL source as the pipeline sees it: puts slot, publication, snapshot, log and checks together. Lives for
-// one attempt: what breaks a connection of it is mended by opening another source.
+// Owns the PostgreSQL source as the pipeline sees it: puts slot, publication, snapshot, log and checks
+// together. Lives for one attempt: what breaks a connection of it is mended by opening another source.
 import type { TableName, TableSchema } from '../../src/change/schema.ts';
 import type { Source, SourceContext } from '../../src/connector.ts';
 import { makeLogReader } from './log-reader.ts';

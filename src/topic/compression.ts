@@ -1,4 +1,5 @@
-// Owns the compression codecs of record batches that Node has built in. Everything else about batches is pure.
+// Owns the compression codecs of record batches that Node has built in. Everything else about batches is
+// pure.
 import { constants, gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { VarveError } from '../errors.ts';
 import type { Codec } from './record-batch.ts';
@@ -28,7 +29,8 @@ export const codecById = (id: number): Codec => {
   for (const codec of [gzip, zstd]) if (codec.id === id) return codec;
   throw new VarveError(
     'record_corrupt',
-    `A record batch is compressed with codec ${id} (2 is snappy, 3 is lz4); Varve reads none, gzip (1) and zstd (4).`,
+    `A record batch is compressed with codec ${id} (2 is snappy, 3 is lz4); Varve reads none, gzip (1) ` +
+      'and zstd (4).',
     { facts: { codec: id } },
   );
 };

@@ -1,6 +1,7 @@
-// Owns CRC-32C (Castagnoli), the checksum of Kafka's record batches, https://www.rfc-editor.org/rfc/rfc3720#appendix-B.4
-// Slicing-by-8: one table a byte position, so that eight look-ups do not wait for each other. Read as little-endian
-// words, which is what every platform that Node runs on has.
+// Owns CRC-32C (Castagnoli), the checksum of Kafka's record batches,
+// https://www.rfc-editor.org/rfc/rfc3720#appendix-B.4 Slicing-by-8: one table a byte position, so that eight
+// look-ups do not wait for each other. Read as little-endian words, which is what every platform that Node
+// runs on has.
 
 const POLYNOMIAL = 0x82f63b78;
 
@@ -16,7 +17,10 @@ for (let at = 256; at < T.length; at++) T[at] = (T[at - 256]! >>> 8) ^ T[T[at - 
 
 const NO_WORDS = new Int32Array(0);
 
-/** Unsigned checksum of `bytes[start, end)`; `before` is the checksum of what came ahead of them, 0 at the start. */
+/**
+ * Unsigned checksum of `bytes[start, end)`; `before` is the checksum of what came ahead of them, 0 at the
+ * start.
+ */
 export const crc32c = (bytes: Uint8Array, start = 0, { end = bytes.length, before = 0 } = {}): number => {
   let crc = ~before;
   let at = start;

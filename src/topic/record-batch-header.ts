@@ -1,5 +1,5 @@
-// Owns the frame of Kafka's RecordBatch v2, https://kafka.apache.org/documentation/#recordbatch: where its fields are and
-// whether it is whole. Knows no record.
+// Owns the frame of Kafka's RecordBatch v2, https://kafka.apache.org/documentation/#recordbatch: where its
+// fields are and whether it is whole. Knows no record.
 import { VarveError } from '../errors.ts';
 import { crc32c } from './crc32c.ts';
 
@@ -41,11 +41,14 @@ export type BatchHeader = {
 export const corruptBatch = (offset: number, why: string): VarveError =>
   new VarveError(
     'record_corrupt',
-    `The record batch at offset ${offset} is damaged: ${why}. Nothing of it was used; restore the topic from a copy, or snapshot the table again.`,
+    `The record batch at offset ${offset} is damaged: ${why}. Nothing of it was used; restore the ` +
+      'topic from a copy, or snapshot the table again.',
     { facts: { offset, reason: why } },
   );
 
-/** Offsets and times as numbers: both stay below 2^53. Throws `record_corrupt` when the frame itself is wrong. */
+/**
+ * Offsets and times as numbers: both stay below 2^53. Throws `record_corrupt` when the frame itself is wrong.
+ */
 export const readBatchHeader = (batch: Uint8Array): BatchHeader => {
   if (batch.length < AT.records) throw corruptBatch(-1, `${batch.length} bytes are less than a header`);
   const view = new DataView(batch.buffer, batch.byteOffset, batch.length);
@@ -76,7 +79,10 @@ export const verifyBatch = (batch: Uint8Array): BatchHeader => {
 
 export const BASE_OFFSET_BYTES = AT.length;
 
-/** A batch's first field, which is outside of its checksum: put before the rest, it places the batch in its topic. */
+/**
+ * A batch's first field, which is outside of its checksum: put before the rest, it places the batch in its
+ * topic.
+ */
 export const baseOffsetBytes = (offset: number): Uint8Array => {
   const bytes = new Uint8Array(BASE_OFFSET_BYTES);
   new DataView(bytes.buffer).setBigInt64(0, BigInt(offset));

@@ -1,7 +1,10 @@
-// Owns one record as it lies in its batch, with no object a record and nothing copied. Knows no checksum, no codec.
+// Owns one record as it lies in its batch, with no object a record and nothing copied. Knows no checksum, no
+// codec.
 import { type BatchHeader, LOG_APPEND_TIME } from './record-batch-header.ts';
 
-/** A flyweight: valid inside the visit only. Key and value are byte ranges of `bytes`; a start of -1 is null. */
+/**
+ * A flyweight: valid inside the visit only. Key and value are byte ranges of `bytes`; a start of -1 is null.
+ */
 export class RecordView {
   bytes: Uint8Array = new Uint8Array(0);
   offset = 0;

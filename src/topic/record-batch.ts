@@ -1,5 +1,5 @@
-// Owns Kafka's RecordBatch v2: writes records in place, one behind the other, and visits them again. Knows no topic, no
-// schema, no compression library.
+// Owns Kafka's RecordBatch v2: writes records in place, one behind the other, and visits them again. Knows no
+// topic, no schema, no compression library.
 import { VarveError } from '../errors.ts';
 import { ByteWriter } from './byte-writer.ts';
 import { crc32c } from './crc32c.ts';
@@ -30,7 +30,8 @@ const patchLength = (bytes: Uint8Array, at: number, length: number): void => {
   if (length > MAX_LENGTH) {
     throw new VarveError(
       'value_unsupported',
-      `A record, its key or its value has ${length} bytes; a topic holds at most ${MAX_LENGTH}. Leave the column out of the capture, or shorten the value at the source.`,
+      `A record, its key or its value has ${length} bytes; a topic holds at most ${MAX_LENGTH}. Leave ` +
+        'the column out of the capture, or shorten the value at the source.',
       { facts: { bytes: length, limit: MAX_LENGTH } },
     );
   }
@@ -42,8 +43,9 @@ const patchLength = (bytes: Uint8Array, at: number, length: number): void => {
 };
 
 /**
- * Records go straight into `writer`: beginRecord, (beginKey, write, endKey | nullKey), (beginValue, write, endValue |
- * nullValue), optionally beginHeaders and that many `header`, then endRecord. The order is the caller's duty.
+ * Records go straight into `writer`: beginRecord, (beginKey, write, endKey | nullKey), (beginValue, write,
+ * endValue | nullValue), optionally beginHeaders and that many `header`, then endRecord. The order is the
+ * caller's duty.
  */
 export class RecordBatchBuilder {
   readonly writer: ByteWriter;
@@ -136,7 +138,9 @@ export class RecordBatchBuilder {
     this.#record = -1;
   }
 
-  /** A copy of the batch with base offset 0; the builder stays as it is. Throws when there is no whole record. */
+  /**
+   * A copy of the batch with base offset 0; the builder stays as it is. Throws when there is no whole record.
+   */
   finish(codec: Codec | null = null): Uint8Array {
     if (this.#records === 0 || this.#record >= 0)
       throw new Error('a batch is finished between whole records');
@@ -192,8 +196,8 @@ export type ReadOptions = {
 };
 
 /**
- * Visits every record in order. Transaction markers hold none. Throws `record_corrupt`; with `verify`, before the first visit
- * unless the batch was written wrongly.
+ * Visits every record in order. Transaction markers hold none. Throws `record_corrupt`; with `verify`, before
+ * the first visit unless the batch was written wrongly.
  */
 export const readRecords = (
   batch: Uint8Array,

@@ -97,7 +97,7 @@ export const publisherContract = (name: string, make: MakeBench, { runs }: { run
       await publisher.close();
     });
 
-    test('a schema text has one id for ever, whatever the subject and however often it is asked for', async () => {
+    test('a schema text has one id for ever, whatever the subject, however often asked for', async () => {
       await using bench = await make();
       const publisher = await bench.openPublisher();
       const ids = await Promise.all(

@@ -1,5 +1,5 @@
-// Owns the law that a write is whole or not there, wherever the writer dies: killed for real, and with the end of the
-// log torn as a power failure tears it.
+// Owns the law that a write is whole or not there, wherever the writer dies: killed for real, and with the
+// end of the log torn as a power failure tears it.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomInt, randomUUID } from 'node:crypto';
@@ -58,7 +58,10 @@ const checkWhole = async (path: string): Promise<number> => {
   return n;
 };
 
-/** Runs the writer until `acks` writes were confirmed and `afterMs` have passed; returns the last one confirmed. */
+/**
+ * Runs the writer until `acks` writes were confirmed and `afterMs` have passed; returns the last one
+ * confirmed.
+ */
 const runAndKill = async (
   path: string,
   { acks, afterMs }: { acks: number; afterMs: number },

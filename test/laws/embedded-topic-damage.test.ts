@@ -1,5 +1,5 @@
-// Owns the law of damage: whatever byte of a topic directory changes, the answer is the same or an error, never another
-// answer and never a fresh start; and what is refused is left as it was.
+// Owns the law of damage: whatever byte of a topic directory changes, the answer is the same or an error,
+// never another answer and never a fresh start; and what is refused is left as it was.
 import assert from 'node:assert/strict';
 import { randomInt, randomUUID } from 'node:crypto';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -66,7 +66,9 @@ const restore = async (where: string, from: ReadonlyMap<string, Buffer>): Promis
   for (const [name, bytes] of from) await writeFile(join(where, name), bytes);
 };
 
-/** The same answers, or an error with a sentence that names the place, from the feed and from the publisher. */
+/**
+ * The same answers, or an error with a sentence that names the place, from the feed and from the publisher.
+ */
 const checkDamaged = async (damaged: Map<string, Buffer>, what: string): Promise<'same' | string> => {
   const outcome = async (ask: (where: string) => Promise<unknown>, expected: unknown): Promise<string> => {
     await restore(path, damaged);

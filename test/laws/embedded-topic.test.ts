@@ -1,5 +1,5 @@
-// Owns what the embedded topic promises beyond the contract: one writer a directory, readers in other processes, bounded
-// size with back-pressure, and what happens when the disk or the directory goes away.
+// Owns what the embedded topic promises beyond the contract: one writer a directory, readers in other
+// processes, bounded size with back-pressure, and what happens when the disk or the directory goes away.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -101,7 +101,7 @@ test('another process sees what is committed here, across segments', { timeout: 
   await publisher.close();
 });
 
-test('when it is full, writes wait for the sink, in order, and nothing is dropped before its release', async () => {
+test('when it is full, writes wait for the sink in order, and nothing unreleased is dropped', async () => {
   const full = Promise.withResolvers<VarveError>();
   const publisher = await openHere('full', { retention: { bytes: 1e6 }, onFull: full.resolve });
   await publisher.ensureTopic('a', { partitions: 1 });

@@ -1,5 +1,6 @@
-// Bounds hold their values: lower <= every value <= upper in the order in which readers compare that type. The values
-// are also put through the engine that prints them, because its text is what the bounds are made of.
+// Bounds hold their values: lower <= every value <= upper in the order in which readers compare that type.
+// The values are also put through the engine that prints them, because its text is what the bounds are made
+// of.
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,5 @@
-// The bucket transform against the values that the Iceberg specification publishes (appendix B), and its range.
+// The bucket transform against the values that the Iceberg specification publishes (appendix B), and its
+// range.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

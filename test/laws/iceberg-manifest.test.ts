@@ -1,5 +1,5 @@
-// Manifests: what is encoded is decoded, damage is named, and any run of commits leaves exactly the files that a plain
-// set would hold, in a bounded number of manifests, with nothing written in vain.
+// Manifests: what is encoded is decoded, damage is named, and any run of commits leaves exactly the files
+// that a plain set would hold, in a bounded number of manifests, with nothing written in vain.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { deflateRawSync } from 'node:zlib';

@@ -1,4 +1,5 @@
-// Owns the laws of record batches: what was written is read again, damage is noticed, and the bytes are Kafka's.
+// Owns the laws of record batches: what was written is read again, damage is noticed, and the bytes are
+// Kafka's.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -141,9 +142,10 @@ test('any flipped bit behind the base offset is noticed before a record is seen'
         const batch = build(records).finish();
         const unseen = (index: number) => index < 8 || (index >= 12 && index < 16);
         const spot = at % batch.length;
-        // The base offset and the leader epoch belong to the broker; the format keeps them out of the checksum.
+        // The base offset and the leader epoch belong to the broker; the format keeps them out of the
+        // checksum.
         fc.pre(!unseen(spot));
-        batch[spot]! ^= 1 << bit;
+        batch[spot] = (batch[spot] as number) ^ (1 << bit);
         let seen = 0;
         assert.throws(() => readRecords(batch, () => seen++), { kind: 'record_corrupt' });
         assert.equal(seen, 0);
@@ -221,8 +223,8 @@ test('crc32c is the one of RFC 3720, in one piece and in two, at any alignment',
   );
 });
 
-// A batch as another implementation writes it: shortest varints, a leader epoch, LZ-free; taken apart by hand with
-// https://kafka.apache.org/documentation/#recordbatch beside it. Its checksum was not made by this code.
+// A batch as another implementation writes it: shortest varints, a leader epoch, LZ-free; taken apart by hand
+// with https://kafka.apache.org/documentation/#recordbatch beside it. Its checksum was not made by this code.
 const GOLDEN = [
   '0000000000000000 00000046 00000000 02 547961fd 0000 00000000',
   '000001588dcd5938 0000000000000000 0000000000000000 0000 00000000 00000001',

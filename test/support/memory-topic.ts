@@ -1,5 +1,5 @@
-// Owns a topic in memory: the same promises as the real ones, for tests of what stands on them. It forgets with the
-// process, so nothing here is durable but in name.
+// Owns a topic in memory: the same promises as the real ones, for tests of what stands on them. It forgets
+// with the process, so nothing here is durable but in name.
 import { randomUUID } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';

@@ -1,4 +1,5 @@
-// Owns what the contract suites of Publisher and Feed run on: one topic storage that can be opened again and again.
+// Owns what the contract suites of Publisher and Feed run on: one topic storage that can be opened again and
+// again.
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,5 @@
-// Owns the writes of the crash loop: write `n` is a function of n, so that the survivor knows what has to be there.
+// Owns the writes of the crash loop: write `n` is a function of n, so that the survivor knows what has to be
+// there.
 import type { AtomicWrite } from '../../src/topic/publisher.ts';
 import { sliceOf } from './topic-records.ts';
 

@@ -1,4 +1,5 @@
-// Owns names: directories of tables, metadata files, data files, and which URIs mean one file. Pure: no disk, no clock.
+// Owns names: directories of tables, metadata files, data files, and which URIs mean one file. Pure: no disk,
+// no clock.
 import { VarveError } from '../../errors.ts';
 import { murmur3 } from './iceberg/bucket.ts';
 
@@ -8,8 +9,9 @@ const plain = /^[A-Za-z0-9_]$/;
 const LONGEST_NAME = 200;
 
 /**
- * A source name as a directory name: `[A-Za-z0-9_]` stay, every other byte of its UTF-8 is `_xHH_`. A name that
- * would not fit a file system is cut and ends in `_h` and a hash of the whole. Not reversible; see tableDirectories.
+ * A source name as a directory name: `[A-Za-z0-9_]` stay, every other byte of its UTF-8 is `_xHH_`. A name
+ * that would not fit a file system is cut and ends in `_h` and a hash of the whole. Not reversible; see
+ * tableDirectories.
  */
 export const directoryName = (name: string): string => {
   const bytes = utf8.encode(name);
@@ -85,6 +87,9 @@ export const dataFile = (location: string, commit: string, index: number): strin
 export const deleteFile = (location: string, commit: string, index: number): string =>
   `${location}/data/${commit}-${index}-deletes.parquet`;
 
-/** Equal for URIs that mean one file, however a writer spelled them: `file:/x`, `file:///x`; `s3a://`, `s3://`. */
+/**
+ * Equal for URIs that mean one file, however a writer spelled them: `file:/x`, `file:///x`; `s3a://`,
+ * `s3://`.
+ */
 export const fileKey = (uri: string): string =>
   uri.replace(/^file:\/*(?=\/)/, 'file:').replace(/^s3[an]:/, 's3:');

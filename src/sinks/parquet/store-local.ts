@@ -12,7 +12,10 @@ const SCHEME = 'file://';
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused.
 const UNSAFE = /[%#?*[\]{}\\\u0000-\u001f\u007f]/;
 
-/** `file:///abs/path`, unescaped, as every Iceberg reader takes it. Throws config_invalid for a path no URI can say. */
+/**
+ * `file:///abs/path`, unescaped, as every Iceberg reader takes it. Throws config_invalid for a path no URI
+ * can say.
+ */
 export const toFileUri = (path: string): string => {
   if (isAbsolute(path) && !UNSAFE.test(path)) return SCHEME + normalize(path).replace(/(?<=.)\/$/, '');
   throw new VarveError(
@@ -98,7 +101,9 @@ export type LocalStoreOptions = {
   uuid: () => string;
 };
 
-/** A store of absolute `file:` URIs; nothing is created, replaced or removed outside `root` (a local path). */
+/**
+ * A store of absolute `file:` URIs; nothing is created, replaced or removed outside `root` (a local path).
+ */
 export const openLocalStore = (root: string, { uuid }: LocalStoreOptions): Store => {
   const inside = `${fromFileUri(toFileUri(root))}/`;
   const own = (uri: string): string => {
@@ -108,7 +113,9 @@ export const openLocalStore = (root: string, { uuid }: LocalStoreOptions): Store
       facts: { uri, root },
     });
   };
-  /** Writes a temporary file durably, hands it to `finish`, and leaves no temporary file behind on success. */
+  /**
+   * Writes a temporary file durably, hands it to `finish`, and leaves no temporary file behind on success.
+   */
   const stage = async <Result>(
     path: string,
     bytes: Uint8Array,

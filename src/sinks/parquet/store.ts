@@ -1,5 +1,5 @@
-// Port: where a table's files live. Consumed by iceberg/ and the table; implemented by store-local.ts and store-s3.ts.
-// Files are named by the URI that the metadata holds, byte for byte. Knows no table.
+// Port: where a table's files live. Consumed by iceberg/ and the table; implemented by store-local.ts and
+// store-s3.ts. Files are named by the URI that the metadata holds, byte for byte. Knows no table.
 
 export type StoredFile = { uri: string; bytes: number; modifiedMs: number };
 

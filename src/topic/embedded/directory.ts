@@ -1,5 +1,5 @@
-// Owns the names in a topic directory, what becomes of an operating system's error, and the steps that make a change of
-// the directory durable. Knows no frame.
+// Owns the names in a topic directory, what becomes of an operating system's error, and the steps that make a
+// change of the directory durable. Knows no frame.
 import { open, readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ErrorKind, VarveError } from '../../errors.ts';
@@ -96,7 +96,8 @@ export const fileError = (error: unknown, path: string): VarveError => {
     return new VarveError(known.kind, `${path}: ${known.advice}`, { facts: { path, code }, cause: error });
   return new VarveError(
     'disk_failed',
-    `${path}: ${message}. The disk refused, and what was not confirmed is not kept; look at the disk and the rights, then start again.`,
+    `${path}: ${message}. The disk refused, and what was not confirmed is not kept; look at the disk ` +
+      'and the rights, then start again.',
     { facts: { path, code }, cause: error },
   );
 };
@@ -105,6 +106,7 @@ export const fileError = (error: unknown, path: string): VarveError => {
 export const damaged = (path: string, why: string, cause?: unknown): VarveError =>
   new VarveError(
     'state_corrupt',
-    `The embedded topic is damaged, ${path}: ${why}. Nothing was changed. Restore the directory from a copy, or \`varve reset\` and snapshot again.`,
+    `The embedded topic is damaged, ${path}: ${why}. Nothing was changed. Restore the directory from a ` +
+      `copy, or \`varve reset\` and snapshot again.`,
     { facts: { path, reason: why }, cause },
   );

@@ -1,5 +1,5 @@
-// Owns the Feed of the embedded topic: follows the mark, in any process, and hands out batches from the files. It writes
-// nothing but how far the sink has read.
+// Owns the Feed of the embedded topic: follows the mark, in any process, and hands out batches from the
+// files. It writes nothing but how far the sink has read.
 import { type FileHandle, open, realpath } from 'node:fs/promises';
 import { VarveError } from '../../errors.ts';
 import type { Feed, FeedBatch, TopicEnds } from '../feed.ts';
@@ -175,13 +175,15 @@ const readSlices = async (
 const corruptSlice = (file: string, [topic, offset]: IndexedSlice['head'], why: string): VarveError =>
   new VarveError(
     'record_corrupt',
-    `Records of ${topic} from offset ${offset} on are damaged in ${file}: ${why}. Restore the directory from a copy, or snapshot the table again.`,
+    `Records of ${topic} from offset ${offset} on are damaged in ${file}: ${why}. Restore the ` +
+      'directory from a copy, or snapshot the table again.',
     { facts: { file, topic, offset } },
   );
 
 const offsetLost = (topic: string, offset: bigint, { start, end }: TopicEnds): VarveError =>
   new VarveError(
     'offset_lost',
-    `Offset ${offset} of ${topic} is not in the embedded topic, which holds ${start} to ${end}. What lay before was dropped by retention or the topic was made anew; snapshot the table again.`,
+    `Offset ${offset} of ${topic} is not in the embedded topic, which holds ${start} to ${end}. What ` +
+      'lay before was dropped by retention or the topic was made anew; snapshot the table again.',
     { facts: { topic, offset, start, end } },
   );

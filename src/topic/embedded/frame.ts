@@ -1,5 +1,5 @@
-// Owns one frame of the log: 24 bytes, a head in JSON, a body of record batches. A frame is one atomic write: whole, or
-// not there. Knows no file.
+// Owns one frame of the log: 24 bytes, a head in JSON, a body of record batches. A frame is one atomic write:
+// whole, or not there. Knows no file.
 import { crc32c } from '../crc32c.ts';
 
 /** The directory's layout; one from the future is refused. */
@@ -41,7 +41,9 @@ export type FrameHead = SegmentHead | SnapshotHead | WriteHead;
 export type Frame = { n: number; head: FrameHead; headBytes: number; bodyBytes: number };
 
 const MAGIC = 0x56525631;
-/** magic u32, frame number u64, bytes of head u32, bytes of body u32, checksum of all that and the head u32. */
+/**
+ * magic u32, frame number u64, bytes of head u32, bytes of body u32, checksum of all that and the head u32.
+ */
 const AT = { magic: 0, n: 4, head: 12, body: 16, crc: 20, end: 24 } as const;
 
 const utf8 = { encode: new TextEncoder(), decode: new TextDecoder('utf-8', { fatal: true }) };
@@ -66,7 +68,10 @@ export const frameNeeds = (bytes: Uint8Array, at: number): number =>
     ? AT.end
     : AT.end + new DataView(bytes.buffer, bytes.byteOffset + at).getUint32(AT.head);
 
-/** Call with at least `frameNeeds` bytes. Throws a RangeError for everything that was not written by `encodeFrame`. */
+/**
+ * Call with at least `frameNeeds` bytes. Throws a RangeError for everything that was not written by
+ * `encodeFrame`.
+ */
 export const readFrame = (bytes: Uint8Array, at: number): Frame => {
   const view = new DataView(bytes.buffer, bytes.byteOffset + at);
   if (view.getUint32(AT.magic) !== MAGIC) throw new RangeError('no frame begins here');

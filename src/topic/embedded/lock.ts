@@ -1,5 +1,6 @@
-// Owns who may write to a directory: the one process whose socket answers there. The kernel closes it when the process
-// dies, so there is no stale lock to guess about: no process number that was used again, none of another container.
+// Owns who may write to a directory: the one process whose socket answers there. The kernel closes it when
+// the process dies, so there is no stale lock to guess about: no process number that was used again, none of
+// another container.
 import { readdir, stat, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
@@ -20,7 +21,8 @@ export const acquireLock = async (path: string, id: string): Promise<Lock> => {
   if (Buffer.byteLength(own) > MAX_SOCKET_PATH_BYTES) {
     throw new VarveError(
       'config_invalid',
-      `The path of the embedded topic is too long to be locked: ${path}. Use one of at most ${MAX_SOCKET_PATH_BYTES - name.length - 1} bytes.`,
+      `The path of the embedded topic is too long to be locked: ${path}. Use one of at most ` +
+        `${MAX_SOCKET_PATH_BYTES - name.length - 1} bytes.`,
       { facts: { path } },
     );
   }
@@ -100,6 +102,7 @@ const ask = (socket: string): Promise<string | null> =>
 const locked = (path: string, pid: string): VarveError =>
   new VarveError(
     'state_locked',
-    `Another Varve writes to the embedded topic in ${path} (process ${pid}). Stop it first, or give this pipeline a path of its own.`,
+    `Another Varve writes to the embedded topic in ${path} (process ${pid}). Stop it first, or give ` +
+      'this pipeline a path of its own.',
     { facts: { path, pid } },
   );

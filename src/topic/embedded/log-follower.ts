@@ -1,5 +1,5 @@
-// Owns the reading end's picture of the log: what the frames up to the mark add up to, and where batches lie. Moves only
-// forward with the mark; a log that was replaced under it is refused.
+// Owns the reading end's picture of the log: what the frames up to the mark add up to, and where batches lie.
+// Moves only forward with the mark; a log that was replaced under it is refused.
 import { type FileHandle, open } from 'node:fs/promises';
 import { VarveError } from '../../errors.ts';
 import { damaged, fileError, segmentPath } from './directory.ts';
@@ -87,7 +87,10 @@ export class LogFollower {
     this.#current = null;
   }
 
-  /** Retention may take files away while they are looked at: then the mark has moved, and everything begins again. */
+  /**
+   * Retention may take files away while they are looked at: then the mark has moved, and everything begins
+   * again.
+   */
   async #follow(mark: Mark): Promise<void> {
     for (;;) {
       try {
@@ -165,7 +168,8 @@ const requireMark = async (path: string): Promise<Mark> => {
   if (mark !== null && mark.segment > 0) return mark;
   throw new VarveError(
     'state_lost',
-    `There is no embedded topic in ${path}. Look at the path; \`varve run\` makes one, and a lost one comes back from a copy only.`,
+    `There is no embedded topic in ${path}. Look at the path; \`varve run\` makes one, and a lost one ` +
+      'comes back from a copy only.',
     { facts: { path } },
   );
 };
@@ -173,6 +177,7 @@ const requireMark = async (path: string): Promise<Mark> => {
 const replaced = (path: string): VarveError =>
   new VarveError(
     'topic_changed',
-    `The embedded topic in ${path} was replaced by another one. Offsets of the old one mean nothing there; start the reader again.`,
+    `The embedded topic in ${path} was replaced by another one. Offsets of the old one mean nothing ` +
+      'there; start the reader again.',
     { facts: { path } },
   );

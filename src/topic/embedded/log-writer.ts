@@ -1,5 +1,6 @@
-// Owns the writing end of the log: frames are appended, made durable, and only then marked and believed. After the first
-// failure it takes back what is not durable and refuses everything. Knows no queue and no retention rule.
+// Owns the writing end of the log: frames are appended, made durable, and only then marked and believed.
+// After the first failure it takes back what is not durable and refuses everything. Knows no queue and no
+// retention rule.
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { VarveError } from '../../errors.ts';
 import { damaged, fileError, isMissing, segmentPath } from './directory.ts';
@@ -116,7 +117,9 @@ export class LogWriter {
     });
   }
 
-  /** Drops the oldest sealed segments. The mark moves first: a file that is missing behind it would be a loss. */
+  /**
+   * Drops the oldest sealed segments. The mark moves first: a file that is missing behind it would be a loss.
+   */
   drop(count: number): Promise<void> {
     return this.#guard(async () => {
       const dropped = this.#log.segments.splice(0, count);
@@ -181,6 +184,7 @@ const writeAll = async (
 const gone = (path: string): VarveError =>
   new VarveError(
     'state_lost',
-    `The embedded topic in ${path} was deleted while it was written. Put the directory back, or \`varve reset\` and snapshot again.`,
+    `The embedded topic in ${path} was deleted while it was written. Put the directory back, or ` +
+      `\`varve reset\` and snapshot again.`,
     { facts: { path } },
   );

@@ -1,5 +1,5 @@
-// Owns the committed mark: one small file that says up to where the log is on the disk, and which segment is the first.
-// Readers stop there; on opening, a log that ends before it has lost something.
+// Owns the committed mark: one small file that says up to where the log is on the disk, and which segment is
+// the first. Readers stop there; on opening, a log that ends before it has lost something.
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { VarveError } from '../../errors.ts';
@@ -41,7 +41,8 @@ const checkLayout = (path: string, mark: Mark): Mark => {
   if (mark.v <= LAYOUT) return mark;
   throw new VarveError(
     'state_newer',
-    `The embedded topic in ${path} has layout ${mark.v}; this Varve reads up to ${LAYOUT}. Run the newer Varve that wrote it.`,
+    `The embedded topic in ${path} has layout ${mark.v}; this Varve reads up to ${LAYOUT}. Run the ` +
+      'newer Varve that wrote it.',
     { facts: { path, layout: mark.v } },
   );
 };

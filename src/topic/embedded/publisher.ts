@@ -1,5 +1,5 @@
-// Owns the Publisher of the embedded topic: the queue of atomic writes, their offsets, and the wait for room. Order is the
-// order of the calls; all writes that wait share one sync.
+// Owns the Publisher of the embedded topic: the queue of atomic writes, their offsets, and the wait for room.
+// Order is the order of the calls; all writes that wait share one sync.
 import { realpath } from 'node:fs/promises';
 import { VarveError } from '../../errors.ts';
 import type { AtomicWrite, Publisher, Slice, TopicSettings } from '../publisher.ts';
@@ -39,8 +39,8 @@ const POLL_RELEASED_MS = 200;
 type Pending = Append & { bytes: number; resolve: () => void; reject: (error: unknown) => void };
 
 /**
- * Throws `state_locked` when another process writes there, `state_corrupt`, `state_newer`, `state_foreign` for what was
- * found, `disk_full`, `disk_failed`.
+ * Throws `state_locked` when another process writes there, `state_corrupt`, `state_newer`, `state_foreign`
+ * for what was found, `disk_full`, `disk_failed`.
  */
 export const openEmbeddedPublisher = async (options: EmbeddedPublisherOptions): Promise<Publisher> => {
   await prepareDirectory(options.path);
@@ -119,16 +119,13 @@ class EmbeddedPublisher implements Publisher {
   async write({ slices, state }: AtomicWrite): Promise<void> {
     // All slices are looked at before an offset is given away: a refused write leaves no trace.
     const records = slices.map((slice) => this.#check(slice));
-    const head: Partial<WriteHead> = {
-      slices: slices.map(({ topic, batch }, at) => this.#place(topic, batch, records[at] as number)),
-      state: state.map(({ key, value }) => [key, value] as const),
-    };
+    const heads = slices.map(({ topic, batch }, at) => this.#place(topic, batch, records[at] as number));
     // The batch is the caller's: its first field is written from here, the rest as it stands.
     const body = slices.flatMap(({ batch }, at) => [
-      baseOffsetBytes((head.slices?.[at] as SliceHead)[1]),
+      baseOffsetBytes((heads[at] as SliceHead)[1]),
       batch.subarray(BASE_OFFSET_BYTES),
     ]);
-    await this.#append(head, body);
+    await this.#append({ slices: heads, state: state.map(({ key, value }) => [key, value] as const) }, body);
   }
 
   async close(): Promise<void> {
@@ -261,6 +258,7 @@ class EmbeddedPublisher implements Publisher {
 const full = (path: string, maxBytes: number): VarveError =>
   new VarveError(
     'topic_full',
-    `The embedded topic in ${path} holds its ${maxBytes} bytes, and the sink has still to read them. Writing waits; look at the sink, or raise the bound.`,
+    `The embedded topic in ${path} holds its ${maxBytes} bytes, and the sink has still to read them. ` +
+      'Writing waits; look at the sink, or raise the bound.',
     { facts: { path, maxBytes } },
   );

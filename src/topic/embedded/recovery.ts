@@ -1,5 +1,6 @@
-// Owns opening a topic directory for writing: creates an empty one, proves an existing one whole, and cuts away what
-// lies past the mark and is torn. Whatever cannot be explained by a crash is damage, and is refused.
+// Owns opening a topic directory for writing: creates an empty one, proves an existing one whole, and cuts
+// away what lies past the mark and is torn. Whatever cannot be explained by a crash is damage, and is
+// refused.
 import { type FileHandle, mkdir, open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { VarveError } from '../../errors.ts';
@@ -41,7 +42,9 @@ export const prepareDirectory = async (path: string): Promise<void> => {
   }
 };
 
-/** Under the lock only. Throws `state_corrupt`, `state_foreign`, `state_newer`; changes nothing when it does. */
+/**
+ * Under the lock only. Throws `state_corrupt`, `state_foreign`, `state_newer`; changes nothing when it does.
+ */
 export const recover = async (path: string, birth: Birth): Promise<OpenLog> => {
   const listing = await listDirectory(path);
   const mark = await readMark(path);
@@ -67,12 +70,15 @@ const refuseUnmarked = (path: string, listing: Listing): void => {
   if (listing.other.length === 0) return;
   throw new VarveError(
     'state_foreign',
-    `${path} is not an embedded topic: it holds ${listing.other[0]}. Give the topic an empty directory of its own.`,
+    `${path} is not an embedded topic: it holds ${listing.other[0]}. Give the topic an empty directory ` +
+      'of its own.',
     { facts: { path, found: listing.other[0] as string } },
   );
 };
 
-/** The mark comes first and says that nothing is there yet, so that a crash in between is told from a loss. */
+/**
+ * The mark comes first and says that nothing is there yet, so that a crash in between is told from a loss.
+ */
 const create = async (path: string, birth: Birth, mark: Mark | null): Promise<void> => {
   const log = mark?.log ?? birth.randomId();
   if (mark === null) await MarkWriter.create(path, { v: LAYOUT, log, first: 1, segment: 0, position: 0 });

@@ -4,7 +4,10 @@ import { join } from 'node:path';
 import { crc32c } from '../crc32c.ts';
 import { damaged, fileError, isMissing, RELEASED, writeWhole } from './directory.ts';
 
-/** Topic id -> first offset that is still needed. By id, because an offset of another incarnation means nothing. */
+/**
+ * Topic id -> first offset that is still needed. By id, because an offset of another incarnation means
+ * nothing.
+ */
 export type Released = ReadonlyMap<string, number>;
 
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);

@@ -1,4 +1,5 @@
-// Owns which of the oldest segments may go: too old or too much, and never what a sink has still to read. Pure.
+// Owns which of the oldest segments may go: too old or too much, and never what a sink has still to read.
+// Pure.
 import type { TopicState } from './log-state.ts';
 import type { Segment } from './recovery.ts';
 import type { Released } from './released.ts';

@@ -27,8 +27,8 @@ export const readExactly = async (file: FileHandle, position: number, bytes: num
 };
 
 /**
- * Visits the frames of `[from, to)` in order, without their bodies. Stops at the first that is not whole: `end` is
- * where the last whole one ended, `problem` says why there are no more, null when `to` was reached.
+ * Visits the frames of `[from, to)` in order, without their bodies. Stops at the first that is not whole:
+ * `end` is where the last whole one ended, `problem` says why there are no more, null when `to` was reached.
  */
 export const scanFrames = async (
   file: FileHandle,

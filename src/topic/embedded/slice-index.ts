@@ -18,7 +18,10 @@ export class SliceIndex {
     }
   }
 
-  /** The batch that holds `offset` and those behind it, up to `maxBytes` but at least one; empty when there is none. */
+  /**
+   * The batch that holds `offset` and those behind it, up to `maxBytes` but at least one; empty when there is
+   * none.
+   */
   find(topic: string, offset: number, maxBytes: number): readonly IndexedSlice[] {
     const slices = this.#topics.get(topic) ?? [];
     let low = 0;

@@ -1,5 +1,5 @@
-// Owns the wake-up between a publisher, its feeds and their releases inside one process, by directory. Across processes
-// the files are polled instead.
+// Owns the wake-up between a publisher, its feeds and their releases inside one process, by directory. Across
+// processes the files are polled instead.
 
 type Bell = { writers: number; waiting: Set<() => void> };
 

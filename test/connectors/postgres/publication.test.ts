@@ -1,4 +1,5 @@
-// The publication on real servers: made for exactly the captured tables, extended, and every one that would lose rows refused.
+// The publication on real servers: made for exactly the captured tables, extended, and every one that would
+// lose rows refused.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type pg from 'pg';

@@ -15,9 +15,11 @@ after(() => server[Symbol.asyncDispose]());
 
 const NAME = ['public', 't'] as const;
 const PLAIN =
-  'CREATE TABLE t (id int PRIMARY KEY, v varchar(10)); INSERT INTO t SELECT g, g FROM generate_series(1, 50) g';
+  'CREATE TABLE t (id int PRIMARY KEY, v varchar(10)); INSERT INTO t SELECT g, g FROM generate_series(1, ' +
+  '50) g';
 const PARTED = `CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
-  CREATE TABLE t_a PARTITION OF t FOR VALUES FROM (0) TO (100); CREATE TABLE t_b PARTITION OF t FOR VALUES FROM (100) TO (200);
+  CREATE TABLE t_a PARTITION OF t FOR VALUES FROM (0) TO (100); CREATE TABLE t_b PARTITION OF t FOR VALUES
+    FROM (100) TO (200);
   INSERT INTO t SELECT g, g FROM generate_series(0, 199) g`;
 const EMPTY_LEAF = `${PARTED}; CREATE TABLE t_c PARTITION OF t FOR VALUES FROM (200) TO (300)`;
 
@@ -90,7 +92,8 @@ const SILENT: [what: string, setup: string, ddl: string[], reason: RegExp][] = [
     'ATTACH of a table filled in the same transaction',
     PARTED,
     [
-      "BEGIN; CREATE TABLE t_x (id int PRIMARY KEY, v text); INSERT INTO t_x VALUES (250, 'x'); ALTER TABLE t ATTACH PARTITION t_x FOR VALUES FROM (200) TO (300); COMMIT",
+      "BEGIN; CREATE TABLE t_x (id int PRIMARY KEY, v text); INSERT INTO t_x VALUES (250, 'x'); ALTER " +
+        'TABLE t ATTACH PARTITION t_x FOR VALUES FROM (200) TO (300); COMMIT',
     ],
     /partition t_x was attached/,
   ],

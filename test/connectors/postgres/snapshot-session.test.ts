@@ -1,4 +1,5 @@
-// The snapshot on real servers: one state for all readers, no row missing, no row of a later or earlier time, nothing left behind.
+// The snapshot on real servers: one state for all readers, no row missing, no row of a later or earlier time,
+// nothing left behind.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { connector } from '../../../connectors/postgres/index.ts';
@@ -63,7 +64,8 @@ for (const major of [15, 17, 18] as const satisfies PostgresMajor[]) {
     await using own = await startPostgres({ major });
     await own.query(`CREATE TABLE a (id int PRIMARY KEY, v text, twice int GENERATED ALWAYS AS (id * 2) STORED);
       CREATE TABLE b (id int PRIMARY KEY, v text); CREATE TABLE empty (id int PRIMARY KEY);
-      INSERT INTO a SELECT g, repeat('x', 200) || g FROM generate_series(1, 5000) g; DELETE FROM a WHERE id % 3 = 0;
+      INSERT INTO a SELECT g, repeat('x', 200) || g FROM generate_series(1, 5000) g; DELETE FROM a WHERE id %
+        3 = 0;
       INSERT INTO b SELECT g, 'b' FROM generate_series(1, 100) g; ANALYZE`);
     const tables = [t('a'), t('b'), t('empty')];
     const wanted = await own.query('SELECT id::text, v FROM a ORDER BY a.id');
@@ -130,7 +132,8 @@ test('hostile names and values of any length come through', async () => {
   const big = 'é\t\n\\'.repeat(700_000);
   for (const name of hostile) {
     await server.query(
-      `CREATE SCHEMA ${quote(name)}; CREATE TABLE ${quote(name)}.${quote(name)} (${quote(name)} int PRIMARY KEY, b text)`,
+      `CREATE SCHEMA ${quote(name)}; CREATE TABLE ${quote(name)}.${quote(name)} (${quote(name)} int ` +
+        `PRIMARY KEY, b text)`,
     );
     await server.query(`INSERT INTO ${quote(name)}.${quote(name)} VALUES (1, $1), (2, ''), (3, NULL)`, [big]);
   }
@@ -147,7 +150,10 @@ test('hostile names and values of any length come through', async () => {
   });
 });
 
-/** What opening a snapshot of `early` throws when `meanwhile` runs after the slot is there and before any lock is. */
+/**
+ * What opening a snapshot of `early` throws when `meanwhile` runs after the slot is there and before any lock
+ * is.
+ */
 const openWith = async (meanwhile: () => Promise<unknown>): Promise<unknown> => {
   const clients = clientsOf(server);
   try {
@@ -177,7 +183,8 @@ test('a table that is rewritten between slot and first read is noticed, and the 
     'ALTER TABLE early RENAME TO later',
   ]) {
     await server.query(
-      'DROP TABLE IF EXISTS early, later; CREATE TABLE early (id int PRIMARY KEY, v int); INSERT INTO early VALUES (1, 1)',
+      'DROP TABLE IF EXISTS early, later; CREATE TABLE early (id int PRIMARY KEY, v int); INSERT INTO ' +
+        'early VALUES (1, 1)',
     );
     assert.ok(
       isKind('table_stale', /public\.early/, /Start again/)(await openWith(() => server.query(ddl))),
@@ -225,7 +232,8 @@ test('row security stops rather than hides rows', async () => {
 
 test('a connection that breaks in the middle is said, and a lost holder is never verified', async () => {
   await server.query(
-    "CREATE TABLE wide (id int PRIMARY KEY, v text); INSERT INTO wide SELECT g, repeat('w', 1000) FROM generate_series(1, 20000) g",
+    "CREATE TABLE wide (id int PRIMARY KEY, v text); INSERT INTO wide SELECT g, repeat('w', 1000) FROM " +
+      'generate_series(1, 20000) g',
   );
   await withSnapshot(server, { tables: [t('wide')] }, async (session) => {
     const [chunk] = session.chunks;
@@ -233,7 +241,8 @@ test('a connection that breaks in the middle is said, and a lost holder is never
     const reading = session.readChunk(chunk, new AbortController().signal);
     await reading.next();
     await server.query(
-      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'varve_test' AND query LIKE 'COPY%'",
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'varve_test' AND " +
+        "query LIKE 'COPY%'",
     );
     await assert.rejects(async () => {
       for (;;) if ((await reading.next()).done) return;
@@ -244,7 +253,8 @@ test('a connection that breaks in the middle is said, and a lost holder is never
       'another reader takes over',
     );
     await server.query(
-      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'varve_test' AND state = 'idle in transaction'",
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'varve_test' AND " +
+        "state = 'idle in transaction'",
     );
     await assert.rejects(session.verify([t('wide')]), isKind('source_unreachable'));
   });

@@ -1,4 +1,5 @@
-// How tests read a source to the end: rows of a snapshot, events of the log, and the table that both add up to.
+// How tests read a source to the end: rows of a snapshot, events of the log, and the table that both add up
+// to.
 import { connector } from '../../../connectors/postgres/index.ts';
 import type { PostgresOptions } from '../../../connectors/postgres/options.ts';
 import type { LogEvent } from '../../../src/change/event.ts';
@@ -31,7 +32,7 @@ export type Row = Record<string, string | null>;
 /** Cells by column name; what was not sent is left out. */
 export const rowOf = ({ schema }: PreparedTable, cells: Cells): Row =>
   Object.fromEntries(
-    schema.columns.flatMap(({ name }, index) => {
+    schema.columns.flatMap(({ name }, index): [string, string | null][] => {
       if (cells.kind[index] === CELL_UNCHANGED) return [];
       if (cells.kind[index] === CELL_NULL) return [[name, null]];
       return [[name, text.decode(cells.bytes.subarray(cells.start[index], cells.end[index]))]];
@@ -73,8 +74,8 @@ export const readLog = async (
       for (let event = chunk.next(); event !== null; event = chunk.next()) {
         take(event);
         if (event.kind === 'stale') return;
-        const isPoint = event.kind === 'commit' || event.kind === 'idle';
-        if (isPoint && source.covers(event.resume, end)) return;
+        if (event.kind !== 'commit' && event.kind !== 'idle') continue;
+        if (source.covers(event.resume, end)) return;
       }
     }
   } finally {

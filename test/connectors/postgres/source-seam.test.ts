@@ -1,4 +1,5 @@
-// Where snapshot and stream meet, on real servers: no row twice, none missing, none old, and one text for one value.
+// Where snapshot and stream meet, on real servers: no row twice, none missing, none old, and one text for one
+// value.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { TableName } from '../../../src/change/schema.ts';
@@ -48,7 +49,8 @@ for (const major of [15, 17, 18] as const satisfies PostgresMajor[]) {
   test(`PostgreSQL ${major}: snapshot and stream add up to the table under load, twice over`, async () => {
     await using own = await startPostgres({ major });
     await own.query(
-      "CREATE TABLE load (id int PRIMARY KEY, v text); INSERT INTO load SELECT g, 'first' FROM generate_series(0, 599) g",
+      "CREATE TABLE load (id int PRIMARY KEY, v text); INSERT INTO load SELECT g, 'first' FROM " +
+        'generate_series(0, 599) g',
     );
     for (let round = 0; round < 2; round++) {
       const source = await openTestSource(own);
@@ -113,24 +115,31 @@ test('a table that comes later is read beside the log, and meets it at its own p
 
 /** One column a value: what a snapshot reads of it and what the log says must be the same bytes. */
 const VALUES = `
-  'x'::text, ''::text, e'\\t\\n\\\\ \\b\\f\\r\\v \\\\N \\\\.'::text, 'ab'::char(5), 'é日本'::varchar(9), '"q" ,{}'::name, 'c'::"char",
+  'x'::text, ''::text, e'\\t\\n\\\\ \\b\\f\\r\\v \\\\N \\\\.'::text, 'ab'::char(5), 'é日本'::varchar(9), '"q"
+    ,{}'::name, 'c'::"char",
   true, 1::int2, (-2147483648)::int4, 9223372036854775807::int8, 4294967295::oid,
   0.1::float4, 1e-300::float8, 'NaN'::float8, '-Infinity'::float4, 0.1::float8 + 0.2,
-  1.50::numeric, 'NaN'::numeric, '-Infinity'::numeric, 12345678901234567890.123456789::numeric(40,9), 1e-20::numeric,
+  1.50::numeric, 'NaN'::numeric, '-Infinity'::numeric, 12345678901234567890.123456789::numeric(40,9),
+    1e-20::numeric,
   '$1,234.56'::money, '-3.5'::money, '\\xdead00'::bytea, ''::bytea,
   'infinity'::date, '0044-03-15 BC'::date, '5874897-12-31'::date, '2024-02-29'::date,
   '-infinity'::timestamp, '294276-12-31 23:59:59.999999'::timestamp, '2024-01-02 03:04:05.1'::timestamp,
-  '4713-01-01 00:00:00 BC'::timestamptz, '2024-07-01 12:00:00+05:45'::timestamptz, '24:00:00'::time, '24:00:00-15:59'::timetz,
+  '4713-01-01 00:00:00 BC'::timestamptz, '2024-07-01 12:00:00+05:45'::timestamptz, '24:00:00'::time,
+    '24:00:00-15:59'::timetz,
   '-1 mons +2 days -03:00:00.000001'::interval, '0'::interval, '1 day 2 hours'::interval,
-  '{"b": 1,  "a": [1e2]}'::json, '{"b": 1,  "a": [1e2]}'::jsonb, '<a>&amp;</a>'::xml, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid,
+  '{"b": 1,  "a": [1e2]}'::json, '{"b": 1,  "a": [1e2]}'::jsonb, '<a>&amp;</a>'::xml,
+    'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid,
   B'101'::bit(3), B'1'::varbit, '192.168.0.1/24'::inet, '10.0.0.0/8'::cidr, '08:00:2b:01:02:03'::macaddr,
-  '(1.5,2)'::point, '((0,0),(1,1))'::box, '<(0,0),2>'::circle, '((0,0),(1,0),(0,1))'::polygon, '[(0,0),(1,1)]'::path,
-  ARRAY[[1,2],[3,NULL]], '[0:1]={1,2}'::int[], ARRAY['NULL', NULL, 'a"b', 'c\\d', ''], '{}'::int[], ARRAY['(1,1),(0,0)'::box],
+  '(1.5,2)'::point, '((0,0),(1,1))'::box, '<(0,0),2>'::circle, '((0,0),(1,0),(0,1))'::polygon,
+    '[(0,0),(1,1)]'::path,
+  ARRAY[[1,2],[3,NULL]], '[0:1]={1,2}'::int[], ARRAY['NULL', NULL, 'a"b', 'c\\d', ''], '{}'::int[],
+    ARRAY['(1,1),(0,0)'::box],
   ARRAY['2024-01-01 BC'::date], ARRAY['1 day'::interval], ARRAY['\\x01'::bytea], ARRAY[1.1::money],
   '[1,5)'::int4range, 'empty'::numrange, '["2020-01-01",infinity)'::tsrange, '{[1,3),[5,7)}'::int4multirange,
   'sad'::mood, ROW(1, 'x,"y', NULL)::pair, 7::positive, ARRAY['sad', 'ok']::mood[],
   'a => NULL, "b c" => "x"'::hstore, 'Top.Science'::ltree, 'CiText'::citext,
-  'fat & rat'::tsquery, 'a fat cat'::tsvector, '16/B374D848'::pg_lsn, '123'::xid8, '1:4:2'::pg_snapshot, 'pg_class'::regclass,
+  'fat & rat'::tsquery, 'a fat cat'::tsvector, '16/B374D848'::pg_lsn, '123'::xid8, '1:4:2'::pg_snapshot,
+    'pg_class'::regclass,
   '$.a[*]'::jsonpath, NULL::int, NULL::text`;
 
 test('a value has the same text in the snapshot and in the log, for every type', async () => {
@@ -139,11 +148,13 @@ test('a value has the same text in the snapshot and in the log, for every type',
     CREATE DOMAIN positive AS int CHECK (value > 0)`);
   // The database's own settings change how values print; every connection of ours must outrank them.
   await server.query(`ALTER DATABASE postgres SET DateStyle = 'German'; ALTER DATABASE postgres SET IntervalStyle = 'sql_standard';
-    ALTER DATABASE postgres SET TimeZone = 'Asia/Kathmandu'; ALTER DATABASE postgres SET extra_float_digits = 0;
+    ALTER DATABASE postgres SET TimeZone = 'Asia/Kathmandu'; ALTER DATABASE postgres SET extra_float_digits =
+      0;
     ALTER DATABASE postgres SET bytea_output = 'escape'; ALTER DATABASE postgres SET search_path = 'pg_catalog'`);
   const columns = splitTop(VALUES).map((value, at) => `${value} AS c${at}`);
   await server.query(
-    `CREATE TABLE public.types AS SELECT 1 AS id, ${columns.join(', ')}; ALTER TABLE public.types ADD PRIMARY KEY (id)`,
+    `CREATE TABLE public.types AS SELECT 1 AS id, ${columns.join(', ')}; ALTER TABLE public.types ADD ` +
+      `PRIMARY KEY (id)`,
   );
   const source = await openTestSource(server, { tables: ['public.types'] });
   await source.prepare([t('types')]);

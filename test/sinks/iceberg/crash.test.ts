@@ -1,5 +1,5 @@
-// A fault at every single store call of a commit, of a creation and of a sweep, before and after the work was done:
-// whoever loads the table then sees the old state or the new one, whole, and can go on.
+// A fault at every single store call of a commit, of a creation and of a sweep, before and after the work was
+// done: whoever loads the table then sees the old state or the new one, whole, and can go on.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { VarveError } from '../../../src/errors.ts';
@@ -26,7 +26,10 @@ const EXPIRE = { maxAgeMs: 0, minKeep: 1, maxKeep: 1 };
 
 type Scene = { world: World; state: TableState; change: Change };
 
-/** The interesting commits: an append, a row delta, a merge of manifests, a rewrite, a schema change, an expiry. */
+/**
+ * The interesting commits: an append, a row delta, a merge of manifests, a rewrite, a schema change, an
+ * expiry.
+ */
 const scenes: Record<string, () => Promise<Scene>> = {
   append: async () => {
     const world = makeWorld();

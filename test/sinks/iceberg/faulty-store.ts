@@ -1,7 +1,10 @@
-// Owns a Store that fails at one chosen call: before the work, after it, or for good, as when the process is killed.
+// Owns a Store that fails at one chosen call: before the work, after it, or for good, as when the process is
+// killed.
 import type { Store } from '../../../src/sinks/parquet/store.ts';
 
-/** `before`, `after`: that call throws and the next ones work. `dead…`: that call and every later one throws. */
+/**
+ * `before`, `after`: that call throws and the next ones work. `dead…`: that call and every later one throws.
+ */
 export type Fault = 'before' | 'after' | 'dead-before' | 'dead-after';
 export const FAULTS: readonly Fault[] = ['before', 'after', 'dead-before', 'dead-after'];
 

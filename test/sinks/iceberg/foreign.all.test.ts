@@ -1,5 +1,5 @@
-// Other people's tools on a real table: filters that use our bounds, metadata tables, orphan search; then a foreign
-// rewrite and delete, after which Varve loads what they left and commits on top.
+// Other people's tools on a real table: filters that use our bounds, metadata tables, orphan search; then a
+// foreign rewrite and delete, after which Varve loads what they left and commits on top.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readdir, utimes } from 'node:fs/promises';

@@ -114,7 +114,8 @@ test('a file with many deleted rows is rewritten with its delete files', () => {
   const older = live(deletesOf(big, 1, { referencedDataFile: null }), 0);
   const [plan] = planRewrites(input([big, clean, few, more, loose, older]));
   assert.deepEqual([plan?.reason, plan?.data, plan?.deletes], ['deletes', [big], [few, more]]);
-  // What names no data file is applied but not removed: it may hit others. An older one hits nothing of these.
+  // What names no data file is applied but not removed: it may hit others. An older one hits nothing of
+  // these.
   assert.deepEqual(plan?.loose, [loose]);
 });
 

@@ -1,5 +1,5 @@
-// Owns real Parquet files for tests: data by DuckDB with field ids and its own statistics, position deletes by
-// hyparquet-writer. Knows no table metadata.
+// Owns real Parquet files for tests: data by DuckDB with field ids and its own statistics, position deletes
+// by hyparquet-writer. Knows no table metadata.
 import { readFile, stat } from 'node:fs/promises';
 import { zstdCompressSync } from 'node:zlib';
 import { DuckDBInstance } from '@duckdb/node-api';

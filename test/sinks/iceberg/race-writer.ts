@@ -1,5 +1,5 @@
-// One process of the race: commits a number of files, each again and again until it is in, and prints their paths.
-//   race-writer.ts DIRECTORY LOCATION NAME COUNT
+// One process of the race: commits a number of files, each again and again until it is in, and prints their
+// paths. race-writer.ts DIRECTORY LOCATION NAME COUNT
 import { randomInt, randomUUID } from 'node:crypto';
 import { VarveError } from '../../../src/errors.ts';
 import { commit } from '../../../src/sinks/parquet/iceberg/commit.ts';

@@ -1,4 +1,5 @@
-// Writers that race for the same version: exactly one wins each, the losers lose nothing but time, nobody's rows vanish.
+// Writers that race for the same version: exactly one wins each, the losers lose nothing but time, nobody's
+// rows vanish.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';

@@ -1,5 +1,5 @@
-// The same real table, read by PyIceberg, DuckDB and Spark: the same rows from each, the current ones and those of
-// every kept snapshot.
+// The same real table, read by PyIceberg, DuckDB and Spark: the same rows from each, the current ones and
+// those of every kept snapshot.
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { openTableReader } from '../../support/readers.ts';

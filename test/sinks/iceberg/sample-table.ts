@@ -1,5 +1,6 @@
-// Owns one real table on disk that has lived: appends, row deltas with position deletes, a rewrite, columns added,
-// renamed and widened, another bucket count, merged manifests, expired snapshots. And what its rows must be.
+// Owns one real table on disk that has lived: appends, row deltas with position deletes, a rewrite, columns
+// added, renamed and widened, another bucket count, merged manifests, expired snapshots. And what its rows
+// must be.
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -33,7 +34,10 @@ const FIRST_COLUMNS = [
   { id: null, name: 'is_current', required: true, type: 'boolean' as const },
 ];
 
-/** Version `generation` of the row with this key, in SQL; every type, NULLs, extremes, text beyond 16 characters. */
+/**
+ * Version `generation` of the row with this key, in SQL; every type, NULLs, extremes, text beyond 16
+ * characters.
+ */
 const rowSql = (generation: number): string => `
   pk, CASE WHEN pk % 7 = 0 THEN NULL ELSE 'строка-длиннее-шестнадцати-' || pk || '-${generation}' END AS "Имя, ""quoted""",
   (pk * 17 - 900)::DECIMAL(12, 2) / 4 AS amount, -pk::DECIMAL(38, 10) / 3 AS big, (pk * ${generation})::INT AS n,
@@ -50,7 +54,10 @@ export type SampleTable = {
   directory: string;
   /** Path of the newest metadata file. */
   metadata: string;
-  /** For each kept snapshot, the `pk:n` of all rows that it must show, sorted; n is NULL for row generations 0. */
+  /**
+   * For each kept snapshot, the `pk:n` of all rows that it must show, sorted; n is NULL for row generations
+   * 0.
+   */
   expected: Map<bigint, { current: string[]; history: number }>;
 } & AsyncDisposable;
 
@@ -187,7 +194,10 @@ class Life {
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, at) => from + at);
 
-/** `time: false` leaves out the column that Spark refuses the whole table for; `expire: false` keeps all snapshots. */
+/**
+ * `time: false` leaves out the column that Spark refuses the whole table for; `expire: false` keeps all
+ * snapshots.
+ */
 export const makeSampleTable = async ({ time = true, expire = true } = {}): Promise<SampleTable> => {
   const directory = await mkdtemp(join(tmpdir(), 'varve-sample-'));
   const io: TableIo = {

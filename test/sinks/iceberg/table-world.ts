@@ -1,4 +1,5 @@
-// Owns what the tests of the table room stand on: a world with its own clock and ids, a small table, made-up files.
+// Owns what the tests of the table room stand on: a world with its own clock and ids, a small table, made-up
+// files.
 
 import { type Change, commit, createTable } from '../../../src/sinks/parquet/iceberg/commit.ts';
 import type { TableIo, TableState } from '../../../src/sinks/parquet/iceberg/table-state.ts';

@@ -75,6 +75,17 @@ export class Database implements AsyncDisposable {
     }
   }
 
+  /** As `read`, for SQL with a part that is not ours: throws when it is more than one statement. */
+  async readOne(
+    sql: string,
+    types: readonly IcebergType[],
+    visit: (columns: readonly (readonly EngineValue[])[], rows: number) => void,
+  ): Promise<void> {
+    const statements = await this.#connection.extractStatements(sql);
+    if (statements.count !== 1) throw new Error('Parser Error: more than one statement');
+    await this.read(sql, types, visit);
+  }
+
   /** Appends `rows` rows to a table whose columns are these, a column at a time. */
   async append(table: string, columns: readonly ColumnInput[], rows: number): Promise<void> {
     const codecs = columns.map(({ type }) => codecOf(type));

@@ -1,16 +1,13 @@
 // Owns one merge from record batches to files: what is read, found, folded and written, in this order. Commits nothing: until
 // its files are adopted, nothing has happened.
 
-import { codecById } from '../../../topic/compression.ts';
-import { readRecords } from '../../../topic/record-batch.ts';
-import type { DeadRecord } from '../../sink.ts';
 import { fold } from '../scd2.ts';
 import { mergeAppended } from './append.ts';
 import { Barriers } from './barriers.ts';
 import { bucketFilter } from './buckets.ts';
-import type { Database } from './database.ts';
 import { deadRecords } from './dead-records.ts';
 import { Decoder } from './decode.ts';
+import type { EngineContext } from './engine-context.ts';
 import { FreshRows } from './fresh-rows.ts';
 import { isCurrentFile, LiveFiles } from './live-files.ts';
 import { OutputFiles } from './output-files.ts';
@@ -20,14 +17,6 @@ import { StateMarks } from './state-marks.ts';
 import { StoredRows } from './stored-rows.ts';
 import { TableFields } from './table-fields.ts';
 import { plainBy, TouchedKeys } from './touched-keys.ts';
-
-export type EngineContext = {
-  database: Database;
-  /** Where finished files wait to be adopted. */
-  directory: string;
-  askLocal: (uri: string) => Promise<string>;
-  askSchema: (id: number) => Promise<string>;
-};
 
 /** What one merge works with. */
 type Bench = {

@@ -19,6 +19,14 @@ const zstd = (bytes: Uint8Array): Uint8Array =>
 
 export type OutputOptions = { commit: string; location: string; directory: string; spec: PartitionSpec };
 
+/** `sort` is an ORDER BY list; `specId` only where it is not the table's own. */
+export type DataOutput = {
+  fields: readonly IcebergField[];
+  sort: string;
+  partition: DataFile['partition'];
+  specId?: number;
+};
+
 /** What a COPY tells of the file it wrote. */
 export type CopyStats = {
   rows: number;
@@ -87,14 +95,7 @@ export class OutputFiles {
   }
 
   /** One data file of the rows of `from`, whose columns are named by field id; none when there are no rows. */
-  async writeData(
-    from: string,
-    {
-      fields,
-      sort,
-      partition,
-    }: { fields: readonly IcebergField[]; sort: string; partition: DataFile['partition'] },
-  ): Promise<number> {
+  async writeData(from: string, { fields, sort, partition, specId }: DataOutput): Promise<number> {
     const { commit, location, directory, spec } = this.#options;
     const index = this.#next++;
     const local = join(directory, `${commit}-${index}.parquet`);
@@ -106,7 +107,7 @@ export class OutputFiles {
     const file: DataFile = {
       content: 'data',
       path: dataFile(location, commit, index),
-      specId: spec.specId,
+      specId: specId ?? spec.specId,
       partition,
       records: stats.rows,
       bytes: stats.bytes,

@@ -1,5 +1,5 @@
-// Owns the Avro object container file: header, blocks, sync marks. Writes uncompressed blocks; reads what Java, Rust and
-// Python write. https://avro.apache.org/docs/1.12.0/specification/#object-container-files
+// Owns the Avro object container file: header, blocks, sync marks. Writes uncompressed blocks; reads what
+// Java, Rust and Python write. https://avro.apache.org/docs/1.12.0/specification/#object-container-files
 import { inflateRawSync, zstdDecompressSync } from 'node:zlib';
 import { VarveError } from '../../../errors.ts';
 import { AvroCursor } from '../../../topic/avro-cursor.ts';
@@ -56,7 +56,10 @@ const UNPACK: Readonly<Record<string, (bytes: Uint8Array) => Uint8Array>> = {
   zstandard: (bytes) => zstdDecompressSync(bytes, { maxOutputLength: MAX_BLOCK_BYTES }),
 };
 
-/** Writers have named the same fields differently over the years; here each has the name that its id has for us. */
+/**
+ * Writers have named the same fields differently over the years; here each has the name that its id has for
+ * us.
+ */
 const renameFields = (schema: unknown, names: FieldNames): unknown => {
   if (Array.isArray(schema)) return schema.map((one) => renameFields(one, names));
   if (typeof schema !== 'object' || schema === null) return schema;

@@ -1,4 +1,5 @@
-// Owns writing values in Avro's binary form for the schemas that Iceberg metadata is made of. Reading is the topic's.
+// Owns writing values in Avro's binary form for the schemas that Iceberg metadata is made of. Reading is the
+// topic's.
 import { VarveError } from '../../../errors.ts';
 import type { ByteWriter } from '../../../topic/byte-writer.ts';
 
@@ -10,7 +11,10 @@ export type AvroType = string | readonly ['null', AvroType] | AvroRecord | AvroA
 
 type Write = (value: unknown, to: ByteWriter) => void;
 
-/** The key of a field in the object that is written: its name, or the digits of an id that `names` does not have. */
+/**
+ * The key of a field in the object that is written: its name, or the digits of an id that `names` does not
+ * have.
+ */
 export type FieldNames = ReadonlyMap<number, string>;
 
 export const fieldKey = (field: { name: string; 'field-id'?: unknown }, names: FieldNames): string => {

@@ -33,8 +33,8 @@ const hashLong = (value: bigint): number => {
 };
 
 /**
- * A value to hash: int, long, date (days), time, timestamp and timestamptz (microseconds) as integers, decimals as
- * their unscaled integer, strings as text, uuid and binary as bytes.
+ * A value to hash: int, long, date (days), time, timestamp and timestamptz (microseconds) as integers,
+ * decimals as their unscaled integer, strings as text, uuid and binary as bytes.
  */
 export type BucketValue = bigint | string | Uint8Array;
 

@@ -1,5 +1,6 @@
-// Owns the commit: manifests and list first, then one exclusive create of v<N+1>.metadata.json, which alone decides.
-// Whoever did not create it has committed nothing. The hint comes last, at best effort, and only moves forward.
+// Owns the commit: manifests and list first, then one exclusive create of v<N+1>.metadata.json, which alone
+// decides. Whoever did not create it has committed nothing. The hint comes last, at best effort, and only
+// moves forward.
 import { VarveError } from '../../../errors.ts';
 import { hintFile, metadataFile } from '../layout.ts';
 import type { MergePolicy } from './manifest-plan.ts';
@@ -27,7 +28,9 @@ import {
   type TableState,
 } from './table-state.ts';
 
-/** Metadata files live longer than this by far, so a younger base cannot miss a version that came and went. */
+/**
+ * Metadata files live longer than this by far, so a younger base cannot miss a version that came and went.
+ */
 const MAX_BASE_AGE_MS = 3_600_000;
 const MERGE: MergePolicy = { mergeAt: 100, maxBytes: 8 << 20 };
 
@@ -50,8 +53,8 @@ const conflict = (location: string, version: number): VarveError =>
   );
 
 /**
- * Creates a version's file. True: it is there and ours, also when the answer of an earlier try was lost. False: it
- * is another's, for certain. A throw means that nobody knows yet; nothing may be deleted then.
+ * Creates a version's file. True: it is there and ours, also when the answer of an earlier try was lost.
+ * False: it is another's, for certain. A throw means that nobody knows yet; nothing may be deleted then.
  */
 const createVersion = async ({ store }: TableIo, uri: string, bytes: Uint8Array): Promise<boolean> => {
   for (let tries = 1; ; tries++) {
@@ -72,8 +75,8 @@ const createVersion = async ({ store }: TableIo, uri: string, bytes: Uint8Array)
 };
 
 /**
- * A writer that slept while versions came and were cleaned away can create a number that was used before. Then a
- * higher version stands that does not know our snapshot: ours goes, and we stand down.
+ * A writer that slept while versions came and were cleaned away can create a number that was used before.
+ * Then a higher version stands that does not know our snapshot: ours goes, and we stand down.
  */
 const standDown = async (
   io: TableIo,
@@ -173,9 +176,10 @@ const removeQuietly = async (io: TableIo, uris: readonly string[]): Promise<void
 };
 
 /**
- * Commits one change on top of `base` and returns the new state. Kinds thrown: commit_conflict (another writer was
- * first, or an input is gone: nothing of ours is in the table), schema_incompatible, internal (the change is wrong).
- * After any other error the outcome is unknown: load the table and look for the snapshot id before going on.
+ * Commits one change on top of `base` and returns the new state. Kinds thrown: commit_conflict (another
+ * writer was first, or an input is gone: nothing of ours is in the table), schema_incompatible, internal (the
+ * change is wrong). After any other error the outcome is unknown: load the table and look for the snapshot id
+ * before going on.
  */
 export const commit = async (
   io: TableIo,
@@ -210,7 +214,10 @@ export const commit = async (
   return state;
 };
 
-/** Their names are fresh: one that exists is an earlier try of the same bytes. Waits for all, then tells of the first failure. */
+/**
+ * Their names are fresh: one that exists is an earlier try of the same bytes. Waits for all, then tells of
+ * the first failure.
+ */
 const writeAll = async ({ store }: TableIo, writes: SnapshotFiles['writes']): Promise<void> => {
   const done = await Promise.allSettled(writes.map(({ uri, bytes }) => store.createExclusive(uri, bytes)));
   for (const result of done) if (result.status === 'rejected') throw result.reason;
@@ -222,7 +229,9 @@ export type NewTable = {
   properties: Readonly<Record<string, string>>;
 };
 
-/** Creates v1: an empty table without snapshot. Throws commit_conflict when somebody else created it first. */
+/**
+ * Creates v1: an empty table without snapshot. Throws commit_conflict when somebody else created it first.
+ */
 export const createTable = async (io: TableIo, location: string, table: NewTable): Promise<TableState> => {
   const columns = evolveColumns({ fields: [], lastColumnId: 0 }, table.columns);
   const none = { specs: [], lastPartitionId: FIRST_PARTITION_ID - 1 };

@@ -1,4 +1,5 @@
-// Owns which data files are worth rewriting, from their sizes, ages and deleted rows. Pure: plans, never touches.
+// Owns which data files are worth rewriting, from their sizes, ages and deleted rows. Pure: plans, never
+// touches.
 import type { LiveFile, PartitionValue } from '../iceberg-type.ts';
 import type { TableMetadata } from './metadata.ts';
 
@@ -150,7 +151,10 @@ export const planRewrites = (
   return plans.sort((a, b) => URGENCY[a.reason] - URGENCY[b.reason] || b.data.length - a.data.length);
 };
 
-/** Small files of the partition that has most of them: what slows a fold down, and from where intake should wait. */
+/**
+ * Small files of the partition that has most of them: what slows a fold down, and from where intake should
+ * wait.
+ */
 export const mostRuns = (files: Iterable<LiveFile>, policy: RewritePolicy = REWRITE_POLICY): number => {
   let most = 0;
   for (const { data } of groupFiles(files).values())
@@ -161,7 +165,9 @@ export const mostRuns = (files: Iterable<LiveFile>, policy: RewritePolicy = REWR
   return most;
 };
 
-/** Delete files that delete nothing any more (other writers leave them behind): safe to remove in any commit. */
+/**
+ * Delete files that delete nothing any more (other writers leave them behind): safe to remove in any commit.
+ */
 export const danglingDeletes = (files: Iterable<LiveFile>): readonly LiveFile[] => {
   const dangling: LiveFile[] = [];
   for (const { data, deletesOf, loose } of groupFiles(files).values()) {

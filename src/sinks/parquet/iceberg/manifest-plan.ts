@@ -1,5 +1,6 @@
-// Owns which manifests a commit writes: one for what is added, new versions of those that lose files, and merged ones
-// when there are many. Pure: decides before anything is written, so that nothing is written in vain.
+// Owns which manifests a commit writes: one for what is added, new versions of those that lose files, and
+// merged ones when there are many. Pure: decides before anything is written, so that nothing is written in
+// vain.
 import type { LiveFile } from '../iceberg-type.ts';
 import type { ManifestEntry } from './manifest.ts';
 import type { ManifestFile } from './manifest-list.ts';
@@ -96,8 +97,8 @@ const mergeGroup = (
 };
 
 /**
- * The manifests of the next snapshot. `added` files carry the sequence numbers they will have; removed paths are
- * known to live in `sources`.
+ * The manifests of the next snapshot. `added` files carry the sequence numbers they will have; removed paths
+ * are known to live in `sources`.
  */
 export const planManifests = (
   sources: readonly ManifestSource[],

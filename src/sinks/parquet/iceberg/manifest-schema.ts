@@ -1,5 +1,5 @@
-// Owns the Avro schemas of manifests and manifest lists: every field id of the v2 spec, in Java's order, because
-// readers find fields by id and old ones by place. https://iceberg.apache.org/spec/#manifests
+// Owns the Avro schemas of manifests and manifest lists: every field id of the v2 spec, in Java's order,
+// because readers find fields by id and old ones by place. https://iceberg.apache.org/spec/#manifests
 import type { IcebergType, PartitionSpec } from '../iceberg-type.ts';
 import type { AvroField, AvroRecord, AvroType, FieldNames } from './avro-write.ts';
 

@@ -11,7 +11,9 @@ const STATUSES: readonly EntryStatus[] = ['existing', 'added', 'deleted'];
 /** `file.snapshotId` is the snapshot that added the file, or for a deleted entry the one that removed it. */
 export type ManifestEntry = { status: EntryStatus; file: LiveFile };
 
-/** What a manifest must say about the table: its schema as JSON text, the spec, and column types by field id. */
+/**
+ * What a manifest must say about the table: its schema as JSON text, the spec, and column types by field id.
+ */
 export type ManifestContext = {
   schemaId: number;
   schemaJson: string;
@@ -62,8 +64,8 @@ const dataFileRow = (file: LiveFile, spec: PartitionSpec) => ({
 });
 
 /**
- * A manifest's bytes. An added file inherits its sequence numbers from the snapshot, which is why a retry may get
- * another number; `sequence` differs from the snapshot's only for a rewrite, and is then written out.
+ * A manifest's bytes. An added file inherits its sequence numbers from the snapshot, which is why a retry may
+ * get another number; `sequence` differs from the snapshot's only for a rewrite, and is then written out.
  */
 export const encodeManifest = (
   entries: readonly ManifestEntry[],
@@ -160,7 +162,10 @@ const refuse = (row: EntryRow['data_file']): void => {
   );
 };
 
-/** Entries with inherited numbers filled in. Throws table_corrupt, or table_foreign for what Varve does not fold. */
+/**
+ * Entries with inherited numbers filled in. Throws table_corrupt, or table_foreign for what Varve does not
+ * fold.
+ */
 export const decodeManifest = (
   bytes: Uint8Array,
   manifest: ManifestFile,

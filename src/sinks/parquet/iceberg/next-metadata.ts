@@ -1,5 +1,5 @@
-// Owns what the next version's metadata says: schema, partitioning, properties, snapshot, logs, and which snapshots
-// expire. Pure.
+// Owns what the next version's metadata says: schema, partitioning, properties, snapshot, logs, and which
+// snapshots expire. Pure.
 import type { IcebergField, PartitionSpec } from '../iceberg-type.ts';
 import type { TableMetadata } from './metadata.ts';
 import { ancestry, type Snapshot } from './metadata.ts';
@@ -16,12 +16,15 @@ export type ExpirePolicy = {
 /** The metadata log names so many earlier versions; their files are kept at least as long. */
 export const METADATA_LOG_LENGTH = 100;
 
-/** Keys with this prefix are Varve's; on a snapshot they are what its successors and the properties repeat. */
+/**
+ * Keys with this prefix are Varve's; on a snapshot they are what its successors and the properties repeat.
+ */
 export const SUMMARY_PREFIX = 'varve.';
 
 /**
- * Ids of the snapshots that stay: those that a branch or tag names, main's newest by the policy, and in any case all
- * down to the newest that carries Varve's own keys, because they are found by walking from parent to parent.
+ * Ids of the snapshots that stay: those that a branch or tag names, main's newest by the policy, and in any
+ * case all down to the newest that carries Varve's own keys, because they are found by walking from parent to
+ * parent.
  */
 const keptSnapshots = (metadata: TableMetadata, policy: ExpirePolicy, nowMs: number): ReadonlySet<bigint> => {
   const kept = new Set<bigint>(Object.values(metadata.refs).map((ref) => BigInt(ref['snapshot-id'])));
@@ -37,7 +40,10 @@ const keptSnapshots = (metadata: TableMetadata, policy: ExpirePolicy, nowMs: num
   return kept;
 };
 
-/** Metadata without the snapshots that are not kept. Readers hold no log entries before a snapshot that is gone. */
+/**
+ * Metadata without the snapshots that are not kept. Readers hold no log entries before a snapshot that is
+ * gone.
+ */
 const expire = (metadata: TableMetadata, policy: ExpirePolicy, nowMs: number): TableMetadata => {
   const kept = keptSnapshots(metadata, policy, nowMs);
   const stays = (one: { 'snapshot-id': number | bigint }): boolean => kept.has(BigInt(one['snapshot-id']));

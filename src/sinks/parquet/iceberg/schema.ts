@@ -1,9 +1,11 @@
-// Owns how a table's columns and partitioning may change while its files stay: field ids never change, never return.
-// Pure. https://iceberg.apache.org/spec/#schema-evolution
+// Owns how a table's columns and partitioning may change while its files stay: field ids never change, never
+// return. Pure. https://iceberg.apache.org/spec/#schema-evolution
 import { VarveError } from '../../../errors.ts';
 import type { IcebergField, IcebergType, PartitionField, PartitionSpec } from '../iceberg-type.ts';
 
-/** `id: null`: a new column. Otherwise the column that has this id, under a new name, wider or not required. */
+/**
+ * `id: null`: a new column. Otherwise the column that has this id, under a new name, wider or not required.
+ */
 export type WantedField = Omit<IcebergField, 'id'> & { id: number | null };
 /** Element ids of new lists are given out as well; the wanted ones are not looked at. */
 export type Columns = { fields: readonly IcebergField[]; lastColumnId: number };
@@ -39,8 +41,9 @@ const withElementId = (type: IcebergType, known: IcebergType | null, next: () =>
 };
 
 /**
- * The columns with ids for all. Ids above `lastColumnId` are taken as given out before (by an earlier call), so the
- * result fed in again is itself. Throws schema_incompatible for a change that old files would not survive.
+ * The columns with ids for all. Ids above `lastColumnId` are taken as given out before (by an earlier call),
+ * so the result fed in again is itself. Throws schema_incompatible for a change that old files would not
+ * survive.
  */
 export const evolveColumns = (current: Columns, wanted: readonly WantedField[]): Columns => {
   const known = new Map(current.fields.map((field) => [field.id, field]));
@@ -80,7 +83,9 @@ export const sameColumns = (a: readonly IcebergField[], b: readonly IcebergField
   JSON.stringify(a.map(({ id, name, required, type }) => [id, name, required, type])) ===
   JSON.stringify(b.map(({ id, name, required, type }) => [id, name, required, type]));
 
-/** Partitioning by source column and transform; `identity` of a boolean and `bucket[N]` are what Varve writes. */
+/**
+ * Partitioning by source column and transform; `identity` of a boolean and `bucket[N]` are what Varve writes.
+ */
 export type WantedPartition = { sourceId: number; transform: string };
 export type Partitioning = { specs: readonly PartitionSpec[]; lastPartitionId: number };
 
@@ -92,8 +97,8 @@ const partitionName = (column: string, transform: string): string =>
   transform === 'identity' ? column : `${column}_${transform.replace('[', '_').replace(']', '')}`;
 
 /**
- * The spec to write with, an existing one when it partitions alike; a field that stays keeps its id. A partition
- * name that a column has already gets underscores.
+ * The spec to write with, an existing one when it partitions alike; a field that stays keeps its id. A
+ * partition name that a column has already gets underscores.
  */
 export const evolveSpec = (
   { specs, lastPartitionId }: Partitioning,

@@ -1,5 +1,5 @@
-// Owns Iceberg's binary form of one value and the bounds made of it, from the text that an engine prints. Pure.
-// A wrong bound makes readers skip rows without a word, so whatever is in doubt has no bound.
+// Owns Iceberg's binary form of one value and the bounds made of it, from the text that an engine prints.
+// Pure. A wrong bound makes readers skip rows without a word, so whatever is in doubt has no bound.
 // https://iceberg.apache.org/spec/#binary-single-value-serialization
 import type { IcebergPrimitive, IcebergType } from '../iceberg-type.ts';
 
@@ -36,7 +36,10 @@ const integer = (text: string, bits: number): bigint | null => {
   return BigInt.asIntN(bits, value) === value ? value : null;
 };
 
-/** Days since 1970-01-01 of a proleptic Gregorian date, as the engine prints it: `2024-02-29`, `0044-03-15 (BC)`. */
+/**
+ * Days since 1970-01-01 of a proleptic Gregorian date, as the engine prints it: `2024-02-29`, `0044-03-15
+ * (BC)`.
+ */
 const days = (text: string, suffix: string): bigint | null => {
   const found = /^([0-9]{4,6})-([0-9]{2})-([0-9]{2})$/.exec(text);
   if (!found || (suffix !== '' && suffix !== ' (BC)')) return null;
@@ -71,7 +74,9 @@ const unscaled = (text: string, scale: number): bigint | null => {
   return found[1] === '-' ? -value : value;
 };
 
-/** -0 and 0 are one value to some readers and two to others, so a zero bound takes the side that holds both. */
+/**
+ * -0 and 0 are one value to some readers and two to others, so a zero bound takes the side that holds both.
+ */
 const floating = (text: string, side: Side): number | null => {
   const value = Number(text.replace(/^(-?)inf(inity)?$/i, '$1Infinity'));
   if (text === '' || Number.isNaN(value)) return null;
@@ -164,7 +169,8 @@ const boundOf = (type: IcebergPrimitive, text: string, side: Side): Uint8Array |
       return bytes && binaryBound(bytes, side);
     }
     case 'uuid':
-      // Java compares the halves of a UUID as signed numbers, others byte by byte: no bound is right for both.
+      // Java compares the halves of a UUID as signed numbers, others byte by byte: no bound is right for
+      // both.
       return null;
     default: {
       const value = unscaled(text, scaleOf(type));
@@ -174,8 +180,8 @@ const boundOf = (type: IcebergPrimitive, text: string, side: Side): Uint8Array |
 };
 
 /**
- * Bounds of one column of one file from the engine's printed minimum and maximum (strings as they are, binary in
- * hexadecimal, zoned timestamps in UTC). Both bounds or none.
+ * Bounds of one column of one file from the engine's printed minimum and maximum (strings as they are, binary
+ * in hexadecimal, zoned timestamps in UTC). Both bounds or none.
  */
 export const columnBounds = (
   type: IcebergType,

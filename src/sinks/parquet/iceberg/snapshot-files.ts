@@ -1,5 +1,5 @@
-// Owns what a snapshot consists of: checks a change against the files that are alive, and encodes its manifests and
-// its list. Writes nothing; no clock, no randomness.
+// Owns what a snapshot consists of: checks a change against the files that are alive, and encodes its
+// manifests and its list. Writes nothing; no clock, no randomness.
 import { VarveError } from '../../../errors.ts';
 import type { DataFile, LiveFile, PartitionSpec } from '../iceberg-type.ts';
 import { manifestFile, manifestListFile } from '../layout.ts';
@@ -27,8 +27,8 @@ export type SnapshotChange = {
   /** `varve.*` keys; mirrored in the table's properties. */
   summary: Readonly<Record<string, string>>;
   /**
-   * `replace` only: last sequence number of the state whose rows were rewritten. The new files keep it, so that
-   * deletes committed meanwhile still reach them.
+   * `replace` only: last sequence number of the state whose rows were rewritten. The new files keep it, so
+   * that deletes committed meanwhile still reach them.
    */
   baseSequence?: number;
 };
@@ -147,8 +147,8 @@ const encodeDraft = (draft: ManifestDraft, index: number, base: SnapshotBase, nu
 };
 
 /**
- * The next snapshot on top of `base`. Throws commit_conflict when the base has moved under the change, internal when
- * the change itself is wrong.
+ * The next snapshot on top of `base`. Throws commit_conflict when the base has moved under the change,
+ * internal when the change itself is wrong.
  */
 export const buildSnapshot = (
   base: SnapshotBase,

@@ -1,5 +1,5 @@
-// Owns a snapshot's summary: what was added and removed, and totals that are counted from the files, never guessed
-// from a parent that another writer may have left without them. Pure.
+// Owns a snapshot's summary: what was added and removed, and totals that are counted from the files, never
+// guessed from a parent that another writer may have left without them. Pure.
 import type { LiveFile } from '../iceberg-type.ts';
 
 export type Operation = 'append' | 'overwrite' | 'delete' | 'replace';

@@ -1,5 +1,6 @@
-// Owns what may be deleted from a table's directory, and deletes it: what only retired versions reach, and what no
-// version ever reached. Never deletes in doubt: ages, reachability and the table's own prefix all have to agree.
+// Owns what may be deleted from a table's directory, and deletes it: what only retired versions reach, and
+// what no version ever reached. Never deletes in doubt: ages, reachability and the table's own prefix all
+// have to agree.
 import { VarveError } from '../../../errors.ts';
 import type { LiveFile } from '../iceberg-type.ts';
 import { fileKey, hintFile, metadataFile, metadataVersion } from '../layout.ts';
@@ -16,7 +17,10 @@ import {
 
 export type VersionFile = { version: number; modifiedMs: number };
 
-/** The oldest versions that nobody needs: older than `minAgeMs`, not in the metadata log, none older left behind. */
+/**
+ * The oldest versions that nobody needs: older than `minAgeMs`, not in the metadata log, none older left
+ * behind.
+ */
 export const retiredVersions = (
   files: readonly VersionFile[],
   logged: ReadonlySet<number>,
@@ -40,8 +44,8 @@ const statisticsPaths = (metadata: TableMetadata): string[] =>
     .filter((path) => typeof path === 'string');
 
 /**
- * Adds everything that these snapshots reach. With `strict`, a missing file is an error; without, it was deleted by
- * an earlier sweep that was cut off.
+ * Adds everything that these snapshots reach. With `strict`, a missing file is an error; without, it was
+ * deleted by an earlier sweep that was cut off.
  */
 const addReach = async (
   io: TableIo,
@@ -97,9 +101,9 @@ export type SweepOptions = { minAgeMs: number; dryRun: boolean };
 const RETIRE_AT_ONCE = 500;
 
 /**
- * Retires versions that are older than `minAgeMs` (24 hours at least, or readers lose files under their hands) and
- * out of the metadata log, with all files that only they reach. Returns what was, or with `dryRun` would be, deleted.
- * A cut-off run is finished by the next: the metadata files go last, oldest first.
+ * Retires versions that are older than `minAgeMs` (24 hours at least, or readers lose files under their
+ * hands) and out of the metadata log, with all files that only they reach. Returns what was, or with `dryRun`
+ * would be, deleted. A cut-off run is finished by the next: the metadata files go last, oldest first.
  */
 export const retireVersions = async (
   io: TableIo,
@@ -142,8 +146,9 @@ export const retireVersions = async (
 };
 
 /**
- * Deletes files below the table's prefix that are older than `minAgeMs` (three days are customary: a commit may be
- * under way) and that no version reaches, and what cut-off writes left. Returns what was, or would be, deleted.
+ * Deletes files below the table's prefix that are older than `minAgeMs` (three days are customary: a commit
+ * may be under way) and that no version reaches, and what cut-off writes left. Returns what was, or would be,
+ * deleted.
  */
 export const sweepOrphans = async (
   io: TableIo,
@@ -182,7 +187,9 @@ export const sweepOrphans = async (
   return doomed;
 };
 
-/** Live files that are missing or have another size than the manifest says: somebody edited or deleted them. */
+/**
+ * Live files that are missing or have another size than the manifest says: somebody edited or deleted them.
+ */
 export const auditFiles = async (
   io: TableIo,
   state: TableState,

@@ -21,7 +21,9 @@ export type TableIo = {
   store: Store;
   now: () => number;
   uuid: () => string;
-  /** The version hint could not be written: the commit stands, but readers by path may see an older version. */
+  /**
+   * The version hint could not be written: the commit stands, but readers by path may see an older version.
+   */
   onHintFailure: (thrown: unknown) => void;
 };
 
@@ -88,8 +90,9 @@ export const listVersions = async (store: Store, location: string): Promise<read
 };
 
 /**
- * The newest version: the hint and the listing may both lag, so it goes on upward from the higher one. A version
- * that is missing below a higher one means that files were lost: committing there would fork the table.
+ * The newest version: the hint and the listing may both lag, so it goes on upward from the higher one. A
+ * version that is missing below a higher one means that files were lost: committing there would fork the
+ * table.
  */
 const findNewest = async (store: Store, location: string): Promise<number | null> => {
   const [hint, listed] = await Promise.all([readHint(store, location), listVersions(store, location)]);
@@ -162,7 +165,9 @@ export const loadTable = async (
   });
 };
 
-/** Entries of one manifest. Throws table_corrupt when the file is missing or is not the one that was listed. */
+/**
+ * Entries of one manifest. Throws table_corrupt when the file is missing or is not the one that was listed.
+ */
 export const readManifest = async (
   store: Store,
   manifest: ManifestFile,
@@ -217,8 +222,8 @@ export const rememberLive = (state: TableState, files: ReadonlyMap<string, LiveF
 };
 
 /**
- * A value that commits carry: from the newest snapshot on main's line that has the key, because a foreign `replace`
- * has none; from the table's properties when all such snapshots have expired.
+ * A value that commits carry: from the newest snapshot on main's line that has the key, because a foreign
+ * `replace` has none; from the table's properties when all such snapshots have expired.
  */
 export const summaryValue = (state: TableState, key: string): string | null => {
   for (const { summary } of ancestry(state.metadata)) {

@@ -1,0 +1,88 @@
+// Owns the engine's process: takes one operation at a time, asks the main process for what it needs, answers. A crash of the
+// engine's native code ends this process and no other.
+import { asVarveError, VarveError } from '../../../errors.ts';
+import { Database } from './database.ts';
+import type { EngineContext } from './engine-context.ts';
+import { runMerge } from './merge.ts';
+import type { EngineSettings, FromEngine, Operations, Question, ToEngine, WireError } from './protocol.ts';
+import { runQuery } from './query.ts';
+import { runRewrite } from './rewrite.ts';
+
+type Waiting = { resolve: (text: string) => void; reject: (error: VarveError) => void };
+type Run = Extract<ToEngine, { kind: 'run' }>;
+
+const settings = JSON.parse(process.argv[2] ?? '{}') as EngineSettings;
+const waiting = new Map<number, Waiting>();
+let questions = 0;
+
+const send = (message: FromEngine): void => {
+  process.send?.(message);
+};
+
+const ask = (question: Question): Promise<string> => {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const number = questions++;
+  waiting.set(number, { resolve, reject });
+  send({ kind: 'question', question: number, ask: question });
+  return promise;
+};
+
+/** DuckDB's own errors: what they say of rows is left out. */
+const engineError = (thrown: unknown): VarveError => {
+  if (thrown instanceof VarveError) return thrown;
+  const text = thrown instanceof Error ? thrown.message : String(thrown);
+  if (/no space left|ENOSPC/i.test(text))
+    return new VarveError(
+      'disk_full',
+      `The engine's directory ${settings.directory} is full; make room there.`,
+    );
+  const named = /^([A-Z][A-Za-z ]* Error): (.*)/.exec(text);
+  if (named === null) return asVarveError(thrown);
+  const isSafe = /^(Out of Memory|IO|Parser|Binder|Catalog|Internal|Invalid Input)/.test(named[1] ?? '');
+  return new VarveError('engine_failed', `The table engine failed: ${isSafe ? named[0] : named[1]}.`, {
+    facts: { memory: settings.memoryLimit, threads: settings.threads },
+  });
+};
+
+const wireError = (thrown: unknown): WireError => {
+  const { kind, message, facts } = engineError(thrown);
+  return { kind, message, facts };
+};
+
+const database = Database.open(settings);
+
+const run = async ({ operation, request }: Run): Promise<Operations[Run['operation']]['result']> => {
+  const context: EngineContext = {
+    database: await database,
+    directory: settings.directory,
+    askLocal: (uri) => ask({ kind: 'local', uri }),
+    askSchema: (id) => ask({ kind: 'schema', id }),
+  };
+  switch (operation) {
+    case 'merge':
+      return await runMerge(request as Operations['merge']['request'], context);
+    case 'rewrite':
+      return await runRewrite(request as Operations['rewrite']['request'], context);
+    case 'query':
+      return await runQuery(request as Operations['query']['request'], context, settings);
+  }
+};
+
+process.on('message', (message: ToEngine) => {
+  if (message.kind === 'run') {
+    run(message).then(
+      (result) => send({ kind: 'done', id: message.id, result }),
+      (thrown: unknown) => send({ kind: 'failed', id: message.id, error: wireError(thrown) }),
+    );
+    return;
+  }
+  const waiter = waiting.get(message.question);
+  waiting.delete(message.question);
+  if (message.kind === 'answer') waiter?.resolve(message.text);
+  else {
+    const { kind, message: sentence, facts } = message.error;
+    waiter?.reject(new VarveError(kind, sentence, { facts }));
+  }
+});
+// Without its parent it has nobody to answer.
+process.on('disconnect', () => process.exit(0));
