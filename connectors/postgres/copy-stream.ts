@@ -17,7 +17,7 @@ const COPY_DATA = 0x64;
 const ERROR = 0x45;
 const READY = 0x5a;
 
-export type CopyRequest = {
+type CopyRequest = {
   sql: string;
   /** Columns that the statement yields. */
   columns: number;

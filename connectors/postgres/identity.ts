@@ -5,7 +5,7 @@ import type { Identity } from '../../src/connector.ts';
 import { VarveError } from '../../src/errors.ts';
 import { formatLsn, parseLsn } from './lsn.ts';
 
-export type SourceIdentity = {
+type SourceIdentity = {
   systemId: string;
   timeline: number;
   database: string;
@@ -84,12 +84,12 @@ export const verifyTimeline = async (
   const content = (await replication.query(`TIMELINE_HISTORY ${now}`)).rows[0].content;
   const forkedAt = findFork(content.toString(), before);
   if (forkedAt !== null && forkedAt >= after) return;
+  const fork = forkedAt === null ? 'does not descend from ours' : `left our log at ${formatLsn(forkedAt)}`;
   throw new VarveError(
     'source_rewound',
-    `The source was promoted from timeline ${before} to ${now}, and the new primary ` +
-      `${forkedAt === null ? 'does not descend from ours' : `left the old log at ${formatLsn(forkedAt)}`}, but changes up to ` +
-      `${formatLsn(after)} are published already: some of them never happened there. Run varve snapshot ` +
-      `FILE --all.`,
+    `The source was promoted from timeline ${before} to ${now}, and the new primary ${fork}, but ` +
+      `changes up to ${formatLsn(after)} are published already: some of them never happened there. ` +
+      'Run varve snapshot FILE --all to read the tables again.',
     { facts: { timeline_before: before, timeline_now: now, checkpoint: formatLsn(after) } },
   );
 };

@@ -69,7 +69,8 @@ export const checkTables = async (
  */
 const findUnlogged = async (client: pg.ClientBase, patterns: readonly string[]): Promise<Finding[]> => {
   const { rows } = await client.query(
-    `SELECT n.nspname AS schema, c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    `SELECT n.nspname AS schema, c.relname AS name
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'u' AND NOT c.relispartition ORDER BY 1, 2`,
   );
   return rows

@@ -176,8 +176,8 @@ const checkRetention = (name: string, keepBytes: number, safeBytes: bigint | nul
   }
   const usedShare = safeBytes === null ? 0 : 1 - Number(safeBytes) / keepBytes;
   if (usedShare < 0.5) return [ok(`the server keeps up to ${megabytes} MB of log for a slot`)];
-  const what =
-    `The slot ${name} holds back ${Math.round(usedShare * 100)} % of the ${megabytes} MB of ` + `log it may.`;
+  const percent = Math.round(usedShare * 100);
+  const what = `The slot ${name} holds back ${percent} % of the ${megabytes} MB of log it may.`;
   const fix = 'Start the pipeline soon, or raise max_slot_wal_keep_size.';
   return [usedShare < 0.8 ? warning(what, fix) : error(`${what} It is about to be lost.`, fix)];
 };

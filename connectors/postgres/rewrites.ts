@@ -1,18 +1,10 @@
-// Owns noticing what changes rows without sending events: ADD COLUMN with a default, ALTER TYPE that
-// rewrites, ATTACH and DETACH PARTITION, TRUNCATE of a leaf. Compares two sets of catalog facts. Knows no log
-// and no policy.
-//
-// A new file alone proves nothing: VACUUM FULL, CLUSTER, SET TABLESPACE and TRUNCATE (which is an event) make
-// one too, and an alarm for each would stop people every night. Rows change without events only together with
-// a column, so:
-//   stale = a column's type changed and the file too, or a column came that gave old rows a value.
-// Where VACUUM FULL and a plain ADD COLUMN fall between two looks, the alarm is false; the other way round
-// rows would be lost.
+// Owns noticing what changes rows without sending events: ADD COLUMN with a default, ALTER TYPE that rewrites,
+// ATTACH and DETACH PARTITION, TRUNCATE of a leaf. Compares two sets of catalog facts. Knows no log, no policy.
 import type pg from 'pg';
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import { quoteTable } from './publication.ts';
 
-export type ColumnFacts = {
+type ColumnFacts = {
   id: number;
   name: string;
   typeId: number;
@@ -21,7 +13,7 @@ export type ColumnFacts = {
   hasMissingValue: boolean;
 };
 
-export type LeafFacts = {
+type LeafFacts = {
   oid: number;
   name: string;
   file: number;
@@ -92,7 +84,8 @@ const COLUMNS_SQL = `
               a.attgenerated = ''
          ) AS columns
     FROM unnest($1::text[], $2::text[]) AS w(schema, name)
-    JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name`;
+    JOIN pg_namespace n ON n.nspname = w.schema
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name`;
 
 // xmin and age() rather than positions: a catalog row carries the transaction that wrote it, as a table's row
 // does.

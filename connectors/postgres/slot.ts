@@ -64,7 +64,7 @@ export const readSlot = async (client: pg.ClientBase, name: string): Promise<Slo
 export const holderText = ({ pid, applicationName, address }: NonNullable<SlotState['holder']>): string =>
   `process ${pid} (${applicationName || 'no application name'}, from ${address})`;
 
-export type SlotRequest = {
+type SlotRequest = {
   name: string;
   /** Gone with its connection. */
   temporary: boolean;

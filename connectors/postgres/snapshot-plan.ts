@@ -78,7 +78,8 @@ const lockedOut = async (
   cause: unknown,
 ): Promise<VarveError> => {
   const { rows } = await side.query(
-    `SELECT DISTINCT c.relname AS name, l.pid, coalesce(nullif(a.application_name, ''), 'no application name') AS who
+    `SELECT DISTINCT c.relname AS name, l.pid,
+            coalesce(nullif(a.application_name, ''), 'no application name') AS who
        FROM pg_locks l JOIN pg_class c ON c.oid = l.relation LEFT JOIN pg_stat_activity a ON a.pid = l.pid
       WHERE l.mode = 'AccessExclusiveLock' AND l.granted AND c.relname = ANY ($1)`,
     [tables.map(([, name]) => name)],

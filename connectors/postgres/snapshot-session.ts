@@ -1,10 +1,5 @@
 // Owns one snapshot of many tables: the slot that fixes it, the connection that holds it and its locks, the
-// connections that read under it. Knows no topic. `varve_x` below is the slot.
-//
-//   slot conn:   CREATE_REPLICATION_SLOT ---- exports S1 ----|end
-//   holder:                BEGIN, import S1, export S2, LOCK, compare files ------------------- verify --|end
-//   workers:                                             BEGIN, import S2, COPY, COPY ..   --|end
-//   stream:                                              (may start here, at the slot's consistent point)
+// connections that read under it. Knows no topic.
 import type pg from 'pg';
 import type { ResumePoint } from '../../src/change/event.ts';
 import { type TableName, tableText } from '../../src/change/schema.ts';
@@ -46,6 +41,12 @@ export type SnapshotOptions = {
   lockTimeoutMs?: number;
 };
 
+/*
+ *   slot:     CREATE_REPLICATION_SLOT ---- exports S1 ----|end
+ *   holder:            BEGIN, import S1, export S2, LOCK, compare files ---------------- verify --|end
+ *   workers:                                         BEGIN, import S2, COPY, COPY ..   --|end
+ *   stream:                                          (may start here, at the slot's consistent point)
+ */
 /** Fixes the snapshot and takes the locks. On failure nothing is left behind, the slot included. */
 export const openSnapshot = async (options: SnapshotOptions): Promise<PostgresSnapshot> => {
   const { open, side, slot: name, temporary, lockTimeoutMs = LOCK_TIMEOUT_MS } = options;
@@ -97,7 +98,8 @@ const beginUnder = async (open: SnapshotOptions['open'], snapshotName: string): 
       // A database's own limits must not end a long read; row security must fail loudly, not hide rows.
       await client.query(
         `SELECT set_config(name, '0', false) FROM pg_settings
-          WHERE name IN ('idle_session_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout')`,
+          WHERE name IN ('idle_session_timeout', 'transaction_timeout',
+                         'idle_in_transaction_session_timeout')`,
       );
       await client.query('SET row_security = off');
       await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');

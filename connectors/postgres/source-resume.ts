@@ -1,6 +1,4 @@
-// Owns the decision whether a stored position can be continued from a slot as it stands now. Pure: the facts
-// are handed in. The slot is a second source of truth beside our checkpoint, and where they disagree, changes
-// are lost.
+// Owns the decision whether a stored position can be continued from a slot as it stands now. Pure.
 //
 //   log:      ----restart_lsn------confirmed_flush-----checkpoint-----------end----->
 //             the server keeps all from restart on; it sends commits after max(confirmed_flush, checkpoint)
@@ -8,7 +6,7 @@ import { VarveError } from '../../src/errors.ts';
 import { formatLsn } from './lsn.ts';
 import { type SlotState, slotBusy } from './slot.ts';
 
-export type ResumeFacts = {
+type ResumeFacts = {
   slot: SlotState | null;
   slotName: string;
   database: string;

@@ -9,7 +9,7 @@ import type { SourcePosition } from './source-block.ts';
 import type { SourceClients } from './source-clients.ts';
 import type { SourceMemory } from './source-memory.ts';
 
-export type SourceSnapshotOptions = {
+type SourceSnapshotOptions = {
   clients: SourceClients;
   memory: SourceMemory;
   /** Of the `source` block; rows of a snapshot all stand at its own position. */

@@ -1,7 +1,5 @@
-// Owns the watch beside the log: looks for rows that changed without events, and lets `stale` in between
-// transactions. What counts as such a change is rewrites.ts's; what follows from it is the reader's of the
-// log.
-//
+// Owns the watch beside the log: looks for rows that changed without events (what counts as that is
+// rewrites.ts's), and lets `stale` in between transactions. Knows no pipeline.
 //   log:    BEGIN .. COMMIT | BEGIN .. relation described anew .. COMMIT | stale | BEGIN ..
 //   looks:  ^ at the start                ^ at once                          ^ and every 10 s
 import type { LogChunk, LogReader } from '../../src/capture/log-reader.ts';
@@ -13,7 +11,7 @@ import { detectRewrite, type TableFacts } from './rewrites.ts';
 
 const LOOK_MS = 10_000;
 
-export type WatchOptions = {
+type WatchOptions = {
   log: LogReader<PreparedTable>;
   /**
    * What the tables' rows in the topic are known to agree with; moved on by harmless changes, by others not.

@@ -17,6 +17,12 @@ import { WatchedLog } from './source-watch.ts';
 export const openSource = async (options: PostgresOptions, context: SourceContext): Promise<Source> => {
   const settings = resolveOptions(options, context);
   const clients = new SourceClients(settings, context.knownSchema ?? (() => null));
+  await clients.ask('connecting', (side) => side.query('SELECT 1'));
+  return makeSource(clients, context);
+};
+
+const makeSource = (clients: SourceClients, context: SourceContext): Source => {
+  const { settings } = clients;
   const memory = new SourceMemory(clients);
   const position = makeSourcePosition();
   const { connection, pipeline, applicationName, slot, publication, onRewrite } = settings;
@@ -48,7 +54,6 @@ export const openSource = async (options: PostgresOptions, context: SourceContex
     });
   };
 
-  await clients.ask('connecting', (side) => side.query('SELECT 1'));
   return {
     block: makeSourceBlock({ pipeline, database: connection.database }, position),
     identity: async () => memory.print(await listNames()),

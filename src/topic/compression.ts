@@ -22,8 +22,6 @@ const zstd: Codec = {
 
 export const COMPRESSIONS = { none: null, gzip, zstd } as const satisfies Record<string, Codec | null>;
 
-export type Compression = keyof typeof COMPRESSIONS;
-
 /** By the id that a batch's attributes carry. Throws `record_corrupt` for one that Varve does not read. */
 export const codecById = (id: number): Codec => {
   for (const codec of [gzip, zstd]) if (codec.id === id) return codec;

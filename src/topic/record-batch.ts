@@ -188,7 +188,7 @@ export class RecordBatchBuilder {
   }
 }
 
-export type ReadOptions = {
+type ReadOptions = {
   /** Checks the batch's checksum first; on unless the caller has done it. */
   verify?: boolean;
   /** Called for a compressed batch only; throws for a codec it does not have. */

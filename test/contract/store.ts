@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Store, StoredFile } from '../../src/sinks/parquet/store.ts';
 
-export type StorePlace = {
+type StorePlace = {
   store: Store;
   /** A URI prefix without trailing slash, below which the test may do anything. */
   root: string;

@@ -1,29 +1,19 @@
 // Owns the law that a write is whole or not there, wherever the writer dies: killed for real, and with the
 // end of the log torn as a power failure tears it.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { randomInt, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { cp, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { openEmbeddedFeed } from '../../src/topic/embedded/feed.ts';
 import { openEmbeddedPublisher } from '../../src/topic/embedded/publisher.ts';
+import { seededRandom } from '../support/seeded.ts';
 import { CRASH_RETENTION, crashValues, crashWrite } from '../support/topic-crash.ts';
+import { startTopicProcess } from '../support/topic-process.ts';
 import { readAll } from '../support/topic-records.ts';
 
-const CHILD = fileURLToPath(new URL('../support/topic-child.ts', import.meta.url));
 const ROUNDS = 10;
-
-/** Numbers in [0, 1) that the printed seed brings back (mulberry32). */
-const seeded = (seed: number) => (): number => {
-  seed = (seed + 0x6d2b79f5) | 0;
-  let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-  mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-  return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-};
 
 const openHere = (path: string) =>
   openEmbeddedPublisher({
@@ -58,47 +48,31 @@ const checkWhole = async (path: string): Promise<number> => {
   return n;
 };
 
-/**
- * Runs the writer until `acks` writes were confirmed and `afterMs` have passed; returns the last one
- * confirmed.
- */
+/** Runs the writer until `acks` writes were confirmed and `afterMs` have passed; returns the last one. */
 const runAndKill = async (
   path: string,
   { acks, afterMs }: { acks: number; afterMs: number },
 ): Promise<number> => {
-  const child = spawn(process.execPath, [CHILD, 'write', path], { stdio: ['ignore', 'pipe', 'inherit'] });
-  let confirmed = -1;
-  let seen = 0;
-  const lines = createInterface({ input: child.stdout });
-  const gone = new Promise<void>((resolve) => lines.once('close', resolve));
-  await new Promise<void>((resolve, reject) => {
-    lines.on('line', (line) => {
-      if (!/^\d+$/.test(line)) return reject(new Error(line));
-      confirmed = Number(line);
-      if (++seen === acks) resolve();
-    });
-  });
+  const writer = startTopicProcess(['write', path]);
+  const said = [];
+  while (said.length < acks) said.push(await writer.line());
   await new Promise((resolve) => setTimeout(resolve, afterMs));
-  child.kill('SIGKILL');
-  await gone;
-  return confirmed;
+  writer.kill();
+  said.push(...(await writer.rest()));
+  for (const line of said) assert.match(line ?? 'the writer ended', /^\d+$/);
+  return Number(said.at(-1));
 };
 
 test('a writer killed at any moment leaves whole writes, and none that it confirmed is missing', {
   timeout: 120_000,
 }, async (t) => {
-  const seed = Number(process.env.VARVE_SEED ?? randomInt(2 ** 31));
-  t.diagnostic(`VARVE_SEED=${seed}`);
-  const random = seeded(seed);
+  const random = seededRandom((text) => t.diagnostic(text));
   const path = await mkdtemp(join(tmpdir(), 'varve-crash-'));
   for (let round = 0; round < ROUNDS; round++) {
     const acks = 1 + Math.floor(random() * 200);
     const confirmed = await runAndKill(path, { acks, afterMs: random() * 20 });
     const survived = await checkWhole(path);
-    assert.ok(
-      survived >= confirmed,
-      `round ${round}, seed ${seed}: ${confirmed} was confirmed, ${survived} is there`,
-    );
+    assert.ok(survived >= confirmed, `round ${round}: ${confirmed} was confirmed, ${survived} is there`);
   }
   assert.ok((await readdir(path)).includes('000000000001.segment') === false, 'no segment was ever dropped');
   await rm(path, { recursive: true });
@@ -107,9 +81,7 @@ test('a writer killed at any moment leaves whole writes, and none that it confir
 test('a log torn anywhere behind the mark opens as the writes before the tear', {
   timeout: 60_000,
 }, async (t) => {
-  const seed = Number(process.env.VARVE_SEED ?? randomInt(2 ** 31));
-  t.diagnostic(`VARVE_SEED=${seed}`);
-  const random = seeded(seed);
+  const random = seededRandom((text) => t.diagnostic(text));
   const path = await mkdtemp(join(tmpdir(), 'varve-torn-'));
   const publisher = await openHere(path);
   for (const topic of ['a', 'b']) await publisher.ensureTopic(topic, { partitions: 1 });
@@ -143,7 +115,7 @@ test('a log torn anywhere behind the mark opens as the writes before the tear', 
     // Zeros over zeros are no tear.
     assert.ok(
       survived === whole || (run % 2 === 1 && survived > whole),
-      `seed ${seed}, torn at ${tear}: ${survived}, not ${whole}`,
+      `torn at ${tear}: ${survived}, not ${whole}`,
     );
     await rm(copy, { recursive: true });
   }

@@ -1,7 +1,7 @@
 // Owns the law of damage: whatever byte of a topic directory changes, the answer is the same or an error,
 // never another answer and never a fresh start; and what is refused is left as it was.
 import assert from 'node:assert/strict';
-import { randomInt, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +10,7 @@ import { VarveError } from '../../src/errors.ts';
 import { crc32c } from '../../src/topic/crc32c.ts';
 import { openEmbeddedFeed } from '../../src/topic/embedded/feed.ts';
 import { openEmbeddedPublisher } from '../../src/topic/embedded/publisher.ts';
+import { seededRandom } from '../support/seeded.ts';
 import { readAll, sliceOf } from '../support/topic-records.ts';
 
 const FLIPS = 250;
@@ -124,27 +125,19 @@ const damage = (name: string, change: (bytes: Buffer) => Buffer | null): Map<str
 };
 
 test('any flipped bit gives the same answer or an error', { timeout: 120_000 }, async (t) => {
-  const seed = Number(process.env.VARVE_SEED ?? randomInt(2 ** 31));
-  t.diagnostic(`VARVE_SEED=${seed}`);
-  let state = seed;
-  const random = (below: number): number => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
+  const random = seededRandom((text) => t.diagnostic(text));
+  const below = (bound: number): number => Math.floor(random() * bound);
   const seen = new Map<string, number>();
   const names = [...files.keys()];
   for (let flip = 0; flip < FLIPS; flip++) {
     const name = names[flip % names.length] as string;
-    const at = random((files.get(name) as Buffer).length);
-    const bit = 1 << random(8);
+    const at = below((files.get(name) as Buffer).length);
+    const bit = 1 << below(8);
     const flipped = damage(name, (bytes) => {
       bytes[at] = (bytes[at] as number) ^ bit;
       return bytes;
     });
-    const outcome = await checkDamaged(
-      flipped,
-      `bit ${bit} of byte ${at} of ${name} was flipped, seed ${seed}`,
-    );
+    const outcome = await checkDamaged(flipped, `bit ${bit} of byte ${at} of ${name} was flipped`);
     seen.set(outcome, (seen.get(outcome) ?? 0) + 1);
   }
   t.diagnostic(JSON.stringify([...seen]));

@@ -1,20 +1,17 @@
 // Owns what the embedded topic promises beyond the contract: one writer a directory, readers in other
 // processes, bounded size with back-pressure, and what happens when the disk or the directory goes away.
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import type { VarveError } from '../../src/errors.ts';
 import { openEmbeddedFeed } from '../../src/topic/embedded/feed.ts';
 import { type EmbeddedPublisherOptions, openEmbeddedPublisher } from '../../src/topic/embedded/publisher.ts';
+import { startTopicProcess } from '../support/topic-process.ts';
 import { readAll, sliceOf } from '../support/topic-records.ts';
 
-const CHILD = fileURLToPath(new URL('../support/topic-child.ts', import.meta.url));
 const KB100 = 'x'.repeat(100_000);
 
 let home = '';
@@ -26,30 +23,15 @@ after(() => rm(home, { recursive: true, force: true }));
 const openHere = (name: string, more: Partial<EmbeddedPublisherOptions> = {}) =>
   openEmbeddedPublisher({ path: join(home, name), now: Date.now, randomId: randomUUID, ...more });
 
-type Child = { process: ChildProcess; lines: AsyncIterator<string>; rest(): Promise<string[]> };
-
-/** `limit`: largest file it may write, in blocks of 512 bytes. */
-const start = (args: readonly string[], limit = 'unlimited'): Child => {
-  const command = ['-c', `ulimit -f ${limit}; exec "$0" "$@"`, process.execPath, CHILD, ...args];
-  const child = spawn('/bin/sh', command, { stdio: ['ignore', 'pipe', 'inherit'] });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const rest = async (): Promise<string[]> => {
-    const found = [];
-    for (let line = await lines.next(); !line.done; line = await lines.next()) found.push(line.value);
-    return found;
-  };
-  return { process: child, lines, rest };
-};
-
 test('a second writer is refused and told who holds the lock', async () => {
   const path = join(home, 'locked');
-  const child = start(['hold', path, '60000']);
-  await child.lines.next();
+  const child = startTopicProcess(['hold', path, '60000']);
+  await child.line();
   await assert.rejects(openHere('locked'), {
     kind: 'state_locked',
-    facts: { path, pid: String(child.process.pid) },
+    facts: { path, pid: String(child.pid) },
   });
-  child.process.kill('SIGKILL');
+  child.kill();
   await child.rest();
   const publisher = await openHere('locked');
   await assert.rejects(openHere('locked'), {
@@ -66,11 +48,13 @@ test('a second writer is refused and told who holds the lock', async () => {
 
 test('of writers that start at once, never two are in at a time', { timeout: 60_000 }, async () => {
   const path = join(home, 'race');
-  const dead = start(['hold', path, '60000']);
-  await dead.lines.next();
-  dead.process.kill('SIGKILL');
+  const dead = startTopicProcess(['hold', path, '60000']);
+  await dead.line();
+  dead.kill();
   await dead.rest();
-  const said = await Promise.all(Array.from({ length: 6 }, () => start(['hold', path, '150']).rest()));
+  const said = await Promise.all(
+    Array.from({ length: 6 }, () => startTopicProcess(['hold', path, '150']).rest()),
+  );
   const held = said
     .filter(([line]) => line?.startsWith('in '))
     .map((lines) => lines.map((line) => BigInt(line.split(' ')[1] ?? '')));
@@ -93,8 +77,8 @@ test('a path too long for a lock is refused with a sentence', async () => {
 test('another process sees what is committed here, across segments', { timeout: 60_000 }, async () => {
   const publisher = await openHere('tailed', { retention: { bytes: 1 << 20 }, hold: () => false });
   await publisher.ensureTopic('a', { partitions: 1 });
-  const child = start(['tail', join(home, 'tailed'), '40']);
-  assert.equal((await child.lines.next()).value, 'open');
+  const child = startTopicProcess(['tail', join(home, 'tailed'), '40']);
+  assert.equal(await child.line(), 'open');
   const values = Array.from({ length: 40 }, (_, at) => `${at}`.repeat(5000));
   for (const value of values) await publisher.write({ slices: [sliceOf('a', [value])], state: [] });
   assert.deepEqual(await child.rest(), values);
@@ -195,7 +179,7 @@ test('a full disk refuses the write and every later one, and nothing of them is 
   timeout: 60_000,
 }, async () => {
   const path = join(home, 'disk');
-  const said = await start(['fill', path], '2000').rest();
+  const said = await startTopicProcess(['fill', path], '2000').rest();
   assert.equal(said.at(-1)?.trim(), 'failed disk_full');
   const publisher = await openHere('disk');
   const { n } = JSON.parse(publisher.state().get('checkpoint') ?? '') as { n: number };

@@ -29,7 +29,7 @@ const beforeOrSame = (a: number, b: number): boolean =>
 const holds = (type: IcebergPrimitive, lower: Uint8Array, value: unknown, upper: Uint8Array): boolean => {
   switch (type) {
     case 'boolean':
-      return lower[0]! <= Number(value) && Number(value) <= upper[0]!;
+      return Number(lower[0]) <= Number(value) && Number(value) <= Number(upper[0]);
     case 'int':
     case 'date':
       return view(lower).getInt32(0, true) <= Number(value) && Number(value) <= view(upper).getInt32(0, true);

@@ -5,7 +5,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ConnectDefault, ConnectField, ConnectType } from '../../src/change/schema.ts';
 import { type AvroValue, compileReader, FRAME_LENGTH, readSchemaId } from '../../src/topic/avro-read.ts';
+import { codecById } from '../../src/topic/compression.ts';
 import { readRecords } from '../../src/topic/record-batch.ts';
+import type { RecordView } from '../../src/topic/record-batch-view.ts';
 
 export const GOLDEN = join(import.meta.dirname, '../fixtures/golden');
 
@@ -127,12 +129,13 @@ export const decodeBatch = (
     const schema = schemaOf(readSchemaId(bytes, start, end));
     return [read(schema, bytes.slice(start + FRAME_LENGTH, end)), schema];
   };
-  readRecords(batch, (view) => {
+  const visit = (view: RecordView): void => {
     const [key, keySchema] = part(view.bytes, view.keyStart, view.keyEnd);
     const [value, valueSchema] = part(view.bytes, view.valueStart, view.valueEnd);
     const headers = view.headers().map(([name, text]) => [name, Buffer.from(text ?? []).toString()] as const);
     records.push({ topic, key, keySchema, value, valueSchema, headers });
-  });
+  };
+  readRecords(batch, visit, { codec: codecById });
   return records;
 };
 

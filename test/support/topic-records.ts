@@ -16,7 +16,7 @@ export const sliceOf = (topic: string, values: readonly string[]): Slice => {
   return { topic, partition: 0, batch: builder.finish(), records: values.length };
 };
 
-export type ReadRecord = { offset: number; value: string };
+type ReadRecord = { offset: number; value: string };
 
 export const recordsOf = (batches: readonly Uint8Array[], from = 0n): ReadRecord[] => {
   const found: ReadRecord[] = [];

@@ -25,7 +25,7 @@ export const directoryName = (name: string): string => {
   return `${text.slice(0, LONGEST_NAME - 10)}_h${hash}`;
 };
 
-export type TableDirectory = {
+type TableDirectory = {
   namespace: string;
   name: string;
   /** `<namespace>/<table>`, below the configured location. */
@@ -56,7 +56,7 @@ export const tableDirectories = (
       if (other !== undefined && other !== label)
         throw new VarveError(
           'config_invalid',
-          `The tables ${other} and ${label} would share the directory ${taken}; leave one out or map its name.`,
+          `The tables ${other} and ${label} would share the directory ${taken}; leave one of them out.`,
           { facts: { one: other, two: label, directory: taken } },
         );
       owners.set(taken.toLowerCase(), label);
@@ -65,7 +65,6 @@ export const tableDirectories = (
   });
 };
 
-export const metadataDirectory = (location: string): string => `${location}/metadata/`;
 export const metadataFile = (location: string, version: number): string =>
   `${location}/metadata/v${version}.metadata.json`;
 export const hintFile = (location: string): string => `${location}/metadata/version-hint.text`;

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { VarveError } from '../../errors.ts';
-import { openEngine } from './engine/engine.ts';
+import { Engine } from './engine/engine.ts';
 import type { QueryRequest, QueryResult } from './engine/protocol.ts';
 import { liveFiles } from './iceberg/table-state.ts';
 import type { IcebergField } from './iceberg-type.ts';
@@ -14,7 +14,7 @@ export type Question = Pick<QueryRequest, 'rows' | 'where' | 'limit'>;
 
 export type Answer = QueryResult & { fields: readonly IcebergField[] };
 
-const ENGINE = { memoryLimit: '1GB', threads: 2 } as const;
+const ENGINE = { memoryLimit: '1GB', threads: 2, idleMs: 1000 } as const;
 
 /** Starts an engine for one question. Throws `usage` for a table that is not there yet. */
 export const askTable = async (directory: string, table: TableName, question: Question): Promise<Answer> => {
@@ -24,7 +24,7 @@ export const askTable = async (directory: string, table: TableName, question: Qu
   }
   const { io, state } = found;
   const scratch = await mkdtemp(join(tmpdir(), 'varve-query-'));
-  const engine = await openEngine({ ...ENGINE, directory: scratch });
+  const engine = new Engine({ ...ENGINE, directory: scratch });
   try {
     const live = [...(await liveFiles(io.store, state)).values()];
     const layout = storedLayout(state);
@@ -37,10 +37,11 @@ export const askTable = async (directory: string, table: TableName, question: Qu
     const refuse = (): never => {
       throw new VarveError('internal', 'A query asked for a schema of the topic.');
     };
-    const result = await engine.run('query', request, { store: io.store, schema: refuse });
+    const localCopy = (uri: string): Promise<string> => io.store.localCopy(uri);
+    const result = await engine.query(request, { localCopy, schema: refuse });
     return { ...result, fields: layout.fields };
   } finally {
-    await engine.close();
+    await engine[Symbol.asyncDispose]();
     await rm(scratch, { recursive: true, force: true });
   }
 };

@@ -2,12 +2,13 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DeadRecord, Sink, TableSink } from '../sink.ts';
-import { type Engine, openEngine } from './engine/engine.ts';
+import { Engine } from './engine/engine.ts';
 import { tableDirectories } from './layout.ts';
 import { openLocalStore, toFileUri } from './store-local.ts';
 import { openTable } from './table.ts';
 
 const ENGINE_THREADS = 2;
+const ENGINE_IDLE_MS = 30_000;
 
 export type ParquetSinkOptions = {
   /** Directory of the tables. */
@@ -45,7 +46,12 @@ class ParquetSink implements Sink {
     const { directory, memoryMb } = this.#options;
     await mkdir(directory, { recursive: true });
     this.#scratch = await mkdtemp(join(directory, '.varve-scratch-'));
-    return openEngine({ memoryLimit: `${memoryMb}MB`, threads: ENGINE_THREADS, directory: this.#scratch });
+    return new Engine({
+      memoryLimit: `${memoryMb}MB`,
+      threads: ENGINE_THREADS,
+      directory: this.#scratch,
+      idleMs: ENGINE_IDLE_MS,
+    });
   }
 
   async open(topic: string, table: { namespace: string; name: string }): Promise<TableSink> {
@@ -72,7 +78,7 @@ class ParquetSink implements Sink {
 
   async close(): Promise<void> {
     const engine = await this.#engine?.catch(() => null);
-    await engine?.close();
+    await engine?.[Symbol.asyncDispose]();
     if (this.#scratch !== null) await rm(this.#scratch, { recursive: true, force: true });
   }
 }

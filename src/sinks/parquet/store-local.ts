@@ -20,7 +20,7 @@ export const toFileUri = (path: string): string => {
   if (isAbsolute(path) && !UNSAFE.test(path)) return SCHEME + normalize(path).replace(/(?<=.)\/$/, '');
   throw new VarveError(
     'config_invalid',
-    `The table location ${JSON.stringify(path)} must be an absolute path without % # ? * [ ] { } \\ or control characters.`,
+    `The location ${JSON.stringify(path)} must be absolute, without % # ? * [ ] { } \\ and control characters.`,
   );
 };
 
@@ -96,103 +96,6 @@ async function* pathsBelow(prefix: string, temporary: boolean): AsyncGenerator<s
     if (found.startsWith(path) && isTemporary(basename(found)) === temporary) yield found;
 }
 
-export type LocalStoreOptions = {
-  /** Fresh ids for temporary names. */
-  uuid: () => string;
-};
-
-/**
- * A store of absolute `file:` URIs; nothing is created, replaced or removed outside `root` (a local path).
- */
-export const openLocalStore = (root: string, { uuid }: LocalStoreOptions): Store => {
-  const inside = `${fromFileUri(toFileUri(root))}/`;
-  const own = (uri: string): string => {
-    const path = fromFileUri(uri);
-    if (path.startsWith(inside)) return path;
-    throw new VarveError('table_foreign', `${uri} lies outside ${inside}; Varve changes nothing there.`, {
-      facts: { uri, root },
-    });
-  };
-  /**
-   * Writes a temporary file durably, hands it to `finish`, and leaves no temporary file behind on success.
-   */
-  const stage = async <Result>(
-    path: string,
-    bytes: Uint8Array,
-    finish: (temporary: string) => Promise<Result>,
-  ): Promise<Result> => {
-    await makeDirectory(dirname(path));
-    const temporary = `${dirname(path)}/.${basename(path)}.${uuid()}.tmp`;
-    try {
-      await withFile(temporary, 'wx', async (file) => {
-        await file.writeFile(bytes);
-        await file.sync();
-      });
-      return await finish(temporary);
-    } finally {
-      await unlessMissing(unlink(temporary)).catch(() => null);
-    }
-  };
-  return {
-    read: (uri) => {
-      const path = fromFileUri(uri);
-      return step('read', path, () => unlessMissing(readFile(path)));
-    },
-    exists: (uri) => {
-      const path = fromFileUri(uri);
-      return step('look for', path, async () => (await unlessMissing(stat(path))) !== null);
-    },
-    createExclusive: async (uri, bytes) => {
-      const path = own(uri);
-      return step('create', path, () =>
-        stage(path, bytes, async (temporary) => {
-          try {
-            await link(temporary, path);
-          } catch (thrown) {
-            if (codeOf(thrown) === 'EEXIST') return 'exists';
-            throw thrown;
-          }
-          await syncPath(dirname(path));
-          return 'created';
-        }),
-      );
-    },
-    write: async (uri, bytes) => {
-      const path = own(uri);
-      await step('write', path, () => stage(path, bytes, (temporary) => rename(temporary, path)));
-    },
-    async *list(prefix): AsyncGenerator<StoredFile> {
-      for await (const path of pathsBelow(prefix, false)) {
-        const found = await step('look at', path, () => unlessMissing(stat(path)));
-        if (found) yield { uri: SCHEME + path, bytes: found.size, modifiedMs: found.mtimeMs };
-      }
-    },
-    remove: async (uri) => {
-      const path = own(uri);
-      await step('remove', path, () => unlessMissing(unlink(path)));
-    },
-    adopt: async (localPath, uri) => {
-      const path = own(uri);
-      await step('store', path, async () => {
-        await makeDirectory(dirname(path));
-        await moveFile(localPath, path, `${dirname(path)}/.${basename(path)}.${uuid()}.tmp`);
-        await syncPath(dirname(path));
-      });
-    },
-    localCopy: async (uri) => fromFileUri(uri),
-    sweepLeftovers: async (prefix, beforeMs) => {
-      let swept = 0;
-      for await (const path of pathsBelow(prefix, true)) {
-        const found = await step('look at', path, () => unlessMissing(stat(path)));
-        if (!found || found.mtimeMs >= beforeMs) continue;
-        await step('remove', path, () => unlessMissing(unlink(path)));
-        swept++;
-      }
-      return swept;
-    },
-  };
-};
-
 /** A rename, or across file systems a copy under a temporary name. */
 const moveFile = async (from: string, to: string, temporary: string): Promise<void> => {
   await syncPath(from);
@@ -206,3 +109,119 @@ const moveFile = async (from: string, to: string, temporary: string): Promise<vo
     await unlink(from);
   }
 };
+
+const syncDirectory = (path: string): Promise<void> => syncPath(dirname(path));
+
+class LocalStore implements Store {
+  /** Own paths begin with it. */
+  readonly #inside: string;
+  readonly #uuid: () => string;
+
+  constructor(root: string, uuid: () => string) {
+    this.#inside = `${fromFileUri(toFileUri(root))}/`;
+    this.#uuid = uuid;
+  }
+
+  #own(uri: string): string {
+    const path = fromFileUri(uri);
+    if (path.startsWith(this.#inside)) return path;
+    const sentence = `${uri} lies outside ${this.#inside}; Varve changes nothing there.`;
+    throw new VarveError('table_foreign', sentence, { facts: { uri, root: this.#inside } });
+  }
+
+  #temporary(path: string): string {
+    return `${dirname(path)}/.${basename(path)}.${this.#uuid()}.tmp`;
+  }
+
+  /** Writes a temporary file durably and hands it to `finish`; on success none is left. */
+  async #stage<Result>(
+    path: string,
+    bytes: Uint8Array,
+    finish: (temporary: string) => Promise<Result>,
+  ): Promise<Result> {
+    await makeDirectory(dirname(path));
+    const temporary = this.#temporary(path);
+    try {
+      await withFile(temporary, 'wx', async (file) => {
+        await file.writeFile(bytes);
+        await file.sync();
+      });
+      return await finish(temporary);
+    } finally {
+      await unlessMissing(unlink(temporary)).catch(() => null);
+    }
+  }
+
+  async read(uri: string): Promise<Uint8Array | null> {
+    const path = fromFileUri(uri);
+    return step('read', path, () => unlessMissing(readFile(path)));
+  }
+
+  async exists(uri: string): Promise<boolean> {
+    const path = fromFileUri(uri);
+    return step('look for', path, async () => (await unlessMissing(stat(path))) !== null);
+  }
+
+  async createExclusive(uri: string, bytes: Uint8Array): Promise<'created' | 'exists'> {
+    const path = this.#own(uri);
+    const finish = async (temporary: string): Promise<'created' | 'exists'> => {
+      try {
+        await link(temporary, path);
+      } catch (thrown) {
+        if (codeOf(thrown) === 'EEXIST') return 'exists';
+        throw thrown;
+      }
+      await syncDirectory(path);
+      return 'created';
+    };
+    return step('create', path, () => this.#stage(path, bytes, finish));
+  }
+
+  async write(uri: string, bytes: Uint8Array): Promise<void> {
+    const path = this.#own(uri);
+    await step('write', path, () => this.#stage(path, bytes, (temporary) => rename(temporary, path)));
+  }
+
+  async *list(prefix: string): AsyncGenerator<StoredFile> {
+    for await (const path of pathsBelow(prefix, false)) {
+      const found = await step('look at', path, () => unlessMissing(stat(path)));
+      if (found) yield { uri: SCHEME + path, bytes: found.size, modifiedMs: found.mtimeMs };
+    }
+  }
+
+  async remove(uri: string): Promise<void> {
+    const path = this.#own(uri);
+    await step('remove', path, () => unlessMissing(unlink(path)));
+  }
+
+  async adopt(localPath: string, uri: string): Promise<void> {
+    const path = this.#own(uri);
+    await step('store', path, async () => {
+      await makeDirectory(dirname(path));
+      await moveFile(localPath, path, this.#temporary(path));
+      await syncDirectory(path);
+    });
+  }
+
+  async localCopy(uri: string): Promise<string> {
+    return fromFileUri(uri);
+  }
+
+  async sweepLeftovers(prefix: string, beforeMs: number): Promise<number> {
+    let swept = 0;
+    for await (const path of pathsBelow(prefix, true)) {
+      const found = await step('look at', path, () => unlessMissing(stat(path)));
+      if (!found || found.mtimeMs >= beforeMs) continue;
+      await step('remove', path, () => unlessMissing(unlink(path)));
+      swept++;
+    }
+    return swept;
+  }
+}
+
+/**
+ * A store of absolute `file:` URIs; nothing is created, replaced or removed outside `root` (a local path). `uuid`
+ * gives fresh ids for temporary names.
+ */
+export const openLocalStore = (root: string, { uuid }: { uuid: () => string }): Store =>
+  new LocalStore(root, uuid);

@@ -214,9 +214,8 @@ export class ParquetTable implements TableSink {
       cut: null,
       collapse,
     };
-    return durably('table.merge', () =>
-      engine.run('merge', request, { store: io.store, schema: context.schema }),
-    );
+    const localCopy = (uri: string): Promise<string> => io.store.localCopy(uri);
+    return durably('table.merge', () => engine.merge(request, { localCopy, schema: context.schema }));
   }
 
   async #adopt(files: readonly WrittenFile[]): Promise<void> {
@@ -300,7 +299,8 @@ export class ParquetTable implements TableSink {
     const refuse = (): never => {
       throw new VarveError('internal', 'A rewrite asked for a schema of the topic.');
     };
-    const { added } = await engine.run('rewrite', request, { store: io.store, schema: refuse });
+    const localCopy = (uri: string): Promise<string> => io.store.localCopy(uri);
+    const { added } = await engine.rewrite(request, { localCopy, schema: refuse });
     await this.#adopt(added);
     const remove: LiveFile[] = [...data, ...deletes];
     const add = added.map(({ file }) => file);

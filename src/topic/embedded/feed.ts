@@ -11,7 +11,7 @@ import { readExactly, sliceProblem } from './segment.ts';
 import type { IndexedSlice } from './slice-index.ts';
 import { hasWriter, heard, ring } from './wake.ts';
 
-export type EmbeddedFeedOptions = { path: string };
+type EmbeddedFeedOptions = { path: string };
 
 const POLL_MS = { first: 20, last: 200 } as const;
 /** Batches that lie closer than this are read in one go: one call costs more than the bytes in between. */

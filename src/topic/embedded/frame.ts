@@ -38,7 +38,7 @@ export type WriteHead = {
 
 export type FrameHead = SegmentHead | SnapshotHead | WriteHead;
 
-export type Frame = { n: number; head: FrameHead; headBytes: number; bodyBytes: number };
+type Frame = { n: number; head: FrameHead; headBytes: number; bodyBytes: number };
 
 const MAGIC = 0x56525631;
 /**

@@ -13,7 +13,7 @@ export type Retention = {
 /** True for a topic that a sink reads: nothing of it goes before it was released. */
 export type Hold = (topic: string) => boolean;
 
-export type Holders = { topics: ReadonlyMap<string, TopicState>; released: Released; hold: Hold };
+type Holders = { topics: ReadonlyMap<string, TopicState>; released: Released; hold: Hold };
 
 /** True when no sink waits for anything that lies between the two ends. */
 const isFree = (

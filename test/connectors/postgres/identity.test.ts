@@ -35,7 +35,7 @@ test('each fact that differs is named with both values', () => {
   }
 });
 
-test('after a promotion a checkpoint before the fork goes on, one behind it never happened there', async () => {
+test('after a promotion only a checkpoint before the fork may be continued', async () => {
   await using server = await startPostgres();
   await server.query('CREATE TABLE a (id int PRIMARY KEY)');
   const first = await openTestSource(server);

@@ -121,7 +121,8 @@ const THEIRS: [what: string, sql: string, wanted: string[], fault: RegExp | null
 
 for (const create of ['never', 'auto'] as const) {
   for (const [what, sql, wanted, fault] of THEIRS) {
-    test(`a publication of somebody else (${create}), ${what}: ${fault ? 'refused' : 'used'}, and left as it is`, async () => {
+    const outcome = fault ? 'refused' : 'used';
+    test(`somebody else's publication (${create}), ${what}: ${outcome}, and left as it is`, async () => {
       await client.query(`CREATE PUBLICATION theirs ${sql}`);
       try {
         const ensured = ensurePublication(client, options('theirs', create), wanted.map(t));

@@ -26,7 +26,7 @@ before(async () => {
 after(() => server[Symbol.asyncDispose]());
 
 for (const major of [15, 17, 18] as const satisfies PostgresMajor[]) {
-  test(`PostgreSQL ${major}: a slot is made with a snapshot that can be imported, read and dropped`, async () => {
+  test(`PostgreSQL ${major}: a slot with a snapshot is made, read and dropped`, async () => {
     await using own = await startPostgres({ major });
     await withClients(own, async (side, replication) => {
       const made = await createSlot(replication, side, { name: 's', ...WAIT });

@@ -60,9 +60,10 @@ before(async () => {
 after(() => server[Symbol.asyncDispose]());
 
 for (const major of [15, 17, 18] as const satisfies PostgresMajor[]) {
-  test(`PostgreSQL ${major}: every row once, in ranges, by parallel readers of one state, whatever happens meanwhile`, async () => {
+  test(`PostgreSQL ${major}: every row once, by parallel readers of one state`, async () => {
     await using own = await startPostgres({ major });
-    await own.query(`CREATE TABLE a (id int PRIMARY KEY, v text, twice int GENERATED ALWAYS AS (id * 2) STORED);
+    await own.query(`CREATE TABLE a (id int PRIMARY KEY, v text,
+        twice int GENERATED ALWAYS AS (id * 2) STORED);
       CREATE TABLE b (id int PRIMARY KEY, v text); CREATE TABLE empty (id int PRIMARY KEY);
       INSERT INTO a SELECT g, repeat('x', 200) || g FROM generate_series(1, 5000) g; DELETE FROM a WHERE id %
         3 = 0;
@@ -88,7 +89,7 @@ for (const major of [15, 17, 18] as const satisfies PostgresMajor[]) {
   });
 }
 
-test('a partitioned table is read leaf by leaf, each row once, columns in the order of the root', async () => {
+test('a partitioned table is read leaf by leaf, columns in the order of the root', async () => {
   await server.query(`CREATE TABLE parted (id int, v text, PRIMARY KEY (id)) PARTITION BY RANGE (id);
     CREATE TABLE p1 PARTITION OF parted FOR VALUES FROM (0) TO (500);
     CREATE TABLE p2 (v text, gone int, id int NOT NULL); ALTER TABLE p2 DROP gone;
@@ -174,7 +175,7 @@ const openWith = async (meanwhile: () => Promise<unknown>): Promise<unknown> => 
   }
 };
 
-test('a table that is rewritten between slot and first read is noticed, and the slot goes again', async () => {
+test('a table rewritten between slot and first read is noticed, and the slot goes again', async () => {
   for (const ddl of [
     'ALTER TABLE early ALTER v TYPE bigint',
     'TRUNCATE early',

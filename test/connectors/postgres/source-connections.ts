@@ -7,10 +7,9 @@ import {
 } from '../../../connectors/postgres/connection.ts';
 import type { TestPostgres } from '../../support/postgres.ts';
 
-export const APPLICATION_NAME = 'varve_test';
+const APPLICATION_NAME = 'varve_test';
 
-export const connectionOf = (server: TestPostgres): ConnectionSettings =>
-  parseConnection({ url: server.url });
+const connectionOf = (server: TestPostgres): ConnectionSettings => parseConnection({ url: server.url });
 
 /** A connection like the connector's own; the caller ends it. */
 export const openOwn = (

@@ -87,7 +87,8 @@ for (const major of [15, 17, 18] as const satisfies PostgresMajor[]) {
 
 test('a table that comes later is read beside the log, and meets it at its own position', async () => {
   await server.query(`CREATE TABLE old (id int PRIMARY KEY, v text); INSERT INTO old VALUES (1, 'a');
-    CREATE TABLE load (id int PRIMARY KEY, v text); INSERT INTO load SELECT g, 'first' FROM generate_series(0, 599) g`);
+    CREATE TABLE load (id int PRIMARY KEY, v text);
+    INSERT INTO load SELECT g, 'first' FROM generate_series(0, 599) g`);
   const source = await openTestSource(server, { tables: ['public.old', 'public.load'] });
   await source.prepare([t('old')]);
   const first = await source.beginSnapshot({ tables: [t('old')], parallel: 1 });
@@ -147,10 +148,12 @@ test('a value has the same text in the snapshot and in the log, for every type',
     CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE pair AS (a int, b text, c date);
     CREATE DOMAIN positive AS int CHECK (value > 0)`);
   // The database's own settings change how values print; every connection of ours must outrank them.
-  await server.query(`ALTER DATABASE postgres SET DateStyle = 'German'; ALTER DATABASE postgres SET IntervalStyle = 'sql_standard';
-    ALTER DATABASE postgres SET TimeZone = 'Asia/Kathmandu'; ALTER DATABASE postgres SET extra_float_digits =
-      0;
-    ALTER DATABASE postgres SET bytea_output = 'escape'; ALTER DATABASE postgres SET search_path = 'pg_catalog'`);
+  await server.query(`ALTER DATABASE postgres SET DateStyle = 'German';
+    ALTER DATABASE postgres SET IntervalStyle = 'sql_standard';
+    ALTER DATABASE postgres SET TimeZone = 'Asia/Kathmandu';
+    ALTER DATABASE postgres SET extra_float_digits = 0;
+    ALTER DATABASE postgres SET bytea_output = 'escape';
+    ALTER DATABASE postgres SET search_path = 'pg_catalog'`);
   const columns = splitTop(VALUES).map((value, at) => `${value} AS c${at}`);
   await server.query(
     `CREATE TABLE public.types AS SELECT 1 AS id, ${columns.join(', ')}; ALTER TABLE public.types ADD ` +

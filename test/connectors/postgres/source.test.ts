@@ -174,7 +174,7 @@ const firstStale = async (source: Source, after: string): Promise<LogEvent<unkno
   return found;
 };
 
-test('rows that were rewritten while nobody looked make the table stale at the next start, until it is read again', async () => {
+test('rows rewritten while nobody looked make the table stale until it is read again', async () => {
   await withSource({}, async (first) => {
     const resume = await begin(first, [t('a'), t('b')]);
     const stored = await first.identity();

@@ -146,7 +146,7 @@ test('when the answer is lost and another writer was first, nothing of ours is i
   assert.equal((await see(world)).id, Number(other.snapshot?.id));
 });
 
-test('retirement and orphan sweep: a fault at any call loses nothing that is reachable, and the next run finishes', async () => {
+test('sweeps: a fault at any call loses nothing that is reachable, and the next run finishes', async () => {
   const open = async (): Promise<{ world: World; state: TableState }> => {
     const world = makeWorld();
     let state = await newTable(world);

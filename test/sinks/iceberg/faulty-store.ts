@@ -5,7 +5,7 @@ import type { Store } from '../../../src/sinks/parquet/store.ts';
 /**
  * `before`, `after`: that call throws and the next ones work. `dead…`: that call and every later one throws.
  */
-export type Fault = 'before' | 'after' | 'dead-before' | 'dead-after';
+type Fault = 'before' | 'after' | 'dead-before' | 'dead-after';
 export const FAULTS: readonly Fault[] = ['before', 'after', 'dead-before', 'dead-after'];
 
 export class InjectedFault extends Error {}

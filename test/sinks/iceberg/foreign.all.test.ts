@@ -73,7 +73,7 @@ type Visit = {
   rewritten: number;
 };
 
-test('Spark sees our files, finds no orphans, and what it leaves behind is a table that Varve goes on with', async () => {
+test('Spark sees our files, finds no orphans, and Varve goes on with what it leaves behind', async () => {
   await using sample = await makeSampleTable({ time: false, expire: false });
   const { io, state } = sample;
   await makeOld(sample.directory);

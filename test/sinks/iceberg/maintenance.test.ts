@@ -50,7 +50,7 @@ const input = (files: readonly LiveFile[]) => ({
   committedAtMs: () => 1000,
 });
 
-test('five small files of one partition are merged, four are not, and another partition does not count', () => {
+test('five small files of one partition are merged, four are not, others do not count', () => {
   const four = [1, 2, 3, 4].map((size) => sized(size * MB));
   assert.deepEqual(planRewrites(input(four)), []);
   const other = sized(MB, { partition: [true, 2] });
@@ -119,7 +119,7 @@ test('a file with many deleted rows is rewritten with its delete files', () => {
   assert.deepEqual(plan?.loose, [loose]);
 });
 
-test('a partition with too many delete files is rewritten, the most affected first, and a rewrite is bounded', () => {
+test('a partition with too many delete files is rewritten, the worst first, within bounds', () => {
   const [one, two] = [sized(200 * MB, { records: 1e6 }), sized(200 * MB, { records: 1e6 })];
   const deletes = Array.from({ length: 101 }, (_, at) => live(deletesOf(at < 30 ? one : two, 1)));
   const [plan] = planRewrites(input([one, two, ...deletes]));
@@ -137,7 +137,7 @@ test('delete files that delete nothing any more are found', () => {
   assert.deepEqual(danglingDeletes([data, mine, orphan, late, early]), [orphan, early]);
 });
 
-test('expiry keeps the newest, the named, and all down to the one with our keys; the log holds no gap', async () => {
+test('expiry keeps the newest, the named, and all down to the one with our keys', async () => {
   const world = makeWorld();
   let state = await newTable(world);
   for (let at = 0; at < 6; at++) {

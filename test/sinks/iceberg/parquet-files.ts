@@ -55,7 +55,7 @@ const columnStats = (field: IcebergField, printed: Stats): [number, ColumnStats]
   ];
 };
 
-export type ParquetPlace = {
+type ParquetPlace = {
   store: Store;
   directory: string;
   uri: string;

@@ -29,7 +29,7 @@ test('1000 races of three writers in one process: one winner per version', async
     const expire = { maxAgeMs: 0, minKeep: 2, maxKeep: 2 };
     const results = await Promise.allSettled(
       files.map((file) =>
-        commit(world, base, { ...append([file]), expire }, { mergeAt: 20, maxBytes: 1 << 20 }),
+        commit(world, base, { ...append([file]), expire, merge: { mergeAt: 20, maxBytes: 1 << 20 } }),
       ),
     );
     const winners = results.flatMap((result, at) => (result.status === 'fulfilled' ? [at] : []));

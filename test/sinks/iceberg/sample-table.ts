@@ -39,9 +39,12 @@ const FIRST_COLUMNS = [
  * characters.
  */
 const rowSql = (generation: number): string => `
-  pk, CASE WHEN pk % 7 = 0 THEN NULL ELSE 'строка-длиннее-шестнадцати-' || pk || '-${generation}' END AS "Имя, ""quoted""",
-  (pk * 17 - 900)::DECIMAL(12, 2) / 4 AS amount, -pk::DECIMAL(38, 10) / 3 AS big, (pk * ${generation})::INT AS n,
-  CASE WHEN pk % 11 = 0 THEN 'nan'::FLOAT ELSE pk / 3.0 END AS f, CASE WHEN pk % 5 = 0 THEN -0.0 ELSE -pk * 1e100 END AS d,
+  pk, CASE WHEN pk % 7 <> 0 THEN 'строка-длиннее-шестнадцати-' || pk || '-${generation}' END
+    AS "Имя, ""quoted""",
+  (pk * 17 - 900)::DECIMAL(12, 2) / 4 AS amount, -pk::DECIMAL(38, 10) / 3 AS big,
+  (pk * ${generation})::INT AS n,
+  CASE WHEN pk % 11 = 0 THEN 'nan'::FLOAT ELSE pk / 3.0 END AS f,
+  CASE WHEN pk % 5 = 0 THEN -0.0 ELSE -pk * 1e100 END AS d,
   DATE '1900-01-01' + pk::INT AS day, TIME '00:00:00.000001' + INTERVAL (pk) SECOND AS tod,
   TIMESTAMP '1969-12-31 23:59:59.999999' + INTERVAL (pk) MICROSECOND AS ts,
   TIMESTAMPTZ '2024-02-29 12:00:00+00' - INTERVAL (pk) DAY AS tz, md5(pk::VARCHAR)::UUID AS u,
@@ -98,7 +101,8 @@ class Life {
         const renamed = fields.some(({ name }) => name === 'note')
           ? `, 'note-${generation}' AS note, n AS renamed`
           : '';
-        return `SELECT *${renamed}, ${current} AS is_current FROM (SELECT ${rowSql(generation)} FROM (SELECT ${pk}::BIGINT AS pk))`;
+        const row = `SELECT ${rowSql(generation)} FROM (SELECT ${pk}::BIGINT AS pk)`;
+        return `SELECT *${renamed}, ${current} AS is_current FROM (${row})`;
       });
       const uri = dataFileUri(this.state.location, 'sample', ++this.#count);
       const place = {
@@ -152,7 +156,11 @@ class Life {
     const id = BigInt(1000 + this.state.version);
     const base = operation === 'replace' ? { baseSequence: this.state.metadata['last-sequence-number'] } : {};
     const snapshot = { id, operation, add, remove, summary: { 'varve.step': String(id) }, ...base };
-    this.state = await commit(this.#io, this.state, { ...rest, snapshot }, { mergeAt: 6, maxBytes: 1 << 20 });
+    this.state = await commit(this.#io, this.state, {
+      ...rest,
+      snapshot,
+      merge: { mergeAt: 6, maxBytes: 1 << 20 },
+    });
     const rows = this.files.flatMap(({ file, rows: held }) =>
       held.flatMap((row) => (row ? [{ ...row, current: file.partition[0] === true }] : [])),
     );
@@ -194,6 +202,28 @@ class Life {
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, at) => from + at);
 
+/** A column more, one renamed, three wider: in the same commit as the first rows that have them. */
+const changeColumns = async (life: Life): Promise<void> => {
+  const wider = life.state.fields.map((field) => {
+    if (field.name === 'n') return { ...field, name: 'renamed', type: 'long' as const };
+    if (field.name === 'f') return { ...field, type: 'double' as const };
+    return field.name === 'amount' ? { ...field, type: 'decimal(20, 2)' as const } : field;
+  });
+  const columns = evolveColumns(
+    { fields: life.state.fields, lastColumnId: life.state.metadata['last-column-id'] },
+    [...wider, optional('note', 'string')],
+  ).fields;
+  await life.commit(
+    'append',
+    await life.write(
+      range(60, 70).map((pk) => ({ pk, generation: 4 })),
+      true,
+      columns,
+    ),
+    { columns },
+  );
+};
+
 /**
  * `time: false` leaves out the column that Spark refuses the whole table for; `expire: false` keeps all
  * snapshots.
@@ -231,25 +261,7 @@ export const makeSampleTable = async ({ time = true, expire = true } = {}): Prom
   await life.delta(range(0, 20), 2);
   await life.delta(range(10, 30), 3);
   await life.compact();
-  // A column more, one renamed, two wider: in the same commit as the first rows that have them.
-  const wider = life.state.fields.map((field) => {
-    if (field.name === 'n') return { ...field, name: 'renamed', type: 'long' as const };
-    if (field.name === 'f') return { ...field, type: 'double' as const };
-    return field.name === 'amount' ? { ...field, type: 'decimal(20, 2)' as const } : field;
-  });
-  const columns = evolveColumns(
-    { fields: life.state.fields, lastColumnId: life.state.metadata['last-column-id'] },
-    [...wider, optional('note', 'string')],
-  ).fields;
-  await life.commit(
-    'append',
-    await life.write(
-      range(60, 70).map((pk) => ({ pk, generation: 4 })),
-      true,
-      columns,
-    ),
-    { columns },
-  );
+  await changeColumns(life);
   life.buckets = 8;
   await life.delta(range(5, 15), 5, { partition: life.partition() });
   await life.delta(range(60, 65), 6);

@@ -16,8 +16,7 @@ import type { IcebergList, IcebergPrimitive } from '../../../src/sinks/parquet/i
 const column = (
   id: number | null,
   name: string,
-  type: WantedField['type'] = 'string',
-  required = false,
+  ...[type = 'string', required = false]: [type?: WantedField['type'], required?: boolean]
 ): WantedField => ({
   id,
   name,
@@ -54,7 +53,7 @@ test('new columns and the elements of new lists get the next ids', () => {
   assert.equal(base.lastColumnId, 4);
 });
 
-test('what was given out is itself when it comes back, so that files can be written before the commit', () => {
+test('an id given out is itself when it comes back: files are written before the commit', () => {
   const once = evolveColumns(base, [
     ...base.fields,
     column(null, 'more', list('string')),

@@ -13,7 +13,7 @@ const ROWS_PER_BLOCK = 1000;
 /** A block that unpacks to more is refused. */
 const MAX_BLOCK_BYTES = 256 << 20;
 
-export type AvroFileOptions = {
+type AvroFileOptions = {
   schema: AvroRecord;
   names: FieldNames;
   header: Readonly<Record<string, string>>;

@@ -5,7 +5,7 @@ import type { ByteWriter } from '../../../topic/byte-writer.ts';
 
 export type AvroField = { name: string; type: AvroType; 'field-id'?: number; default?: null };
 export type AvroRecord = { type: 'record'; name: string; fields: readonly AvroField[] };
-export type AvroArray = { type: 'array'; items: AvroType; 'element-id'?: number; logicalType?: string };
+type AvroArray = { type: 'array'; items: AvroType; 'element-id'?: number; logicalType?: string };
 /** A union is of null and one other type. */
 export type AvroType = string | readonly ['null', AvroType] | AvroRecord | AvroArray;
 

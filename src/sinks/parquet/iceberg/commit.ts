@@ -43,6 +43,8 @@ export type Change = {
   /** null removes. */
   properties?: Readonly<Record<string, string | null>>;
   expire?: ExpirePolicy;
+  /** When manifests are merged; the default suits. */
+  merge?: MergePolicy;
 };
 
 const conflict = (location: string, version: number): VarveError =>
@@ -81,8 +83,7 @@ const createVersion = async ({ store }: TableIo, uri: string, bytes: Uint8Array)
 const standDown = async (
   io: TableIo,
   base: TableState,
-  made: TableMetadata,
-  hint: number | null,
+  { made, hint }: { made: TableMetadata; hint: number | null },
 ): Promise<void> => {
   const { location } = base;
   const version = base.version + 1;
@@ -115,19 +116,12 @@ const freshBase = async (io: TableIo, base: TableState): Promise<TableState> => 
   throw conflict(base.location, found?.version ?? 0);
 };
 
-const applyProperties = (
-  base: TableState,
-  change: Change,
-  summary: Readonly<Record<string, string>>,
-  uuid: string,
-) => {
+const nextProperties = (base: TableState, change: Change, own: Readonly<Record<string, string>>) => {
   const properties: Record<string, string> = { ...base.properties };
   for (const [key, value] of Object.entries(change.properties ?? {}))
     if (value === null) delete properties[key];
     else properties[key] = value;
-  for (const [key, value] of Object.entries(summary))
-    if (key.startsWith(SUMMARY_PREFIX)) properties[key] = value;
-  properties[COMMIT_UUID] = uuid;
+  for (const [key, value] of Object.entries(own)) if (key.startsWith(SUMMARY_PREFIX)) properties[key] = value;
   return properties;
 };
 
@@ -145,7 +139,7 @@ const evolve = (base: TableState, change: Change) => {
 };
 
 /** Metadata and files of the next version. */
-const prepare = async (io: TableIo, base: TableState, change: Change, merge: MergePolicy) => {
+const prepare = async (io: TableIo, base: TableState, change: Change) => {
   const commitUuid = io.uuid();
   const nowMs = io.now();
   const baseFile = metadataFile(base.location, base.version);
@@ -158,10 +152,11 @@ const prepare = async (io: TableIo, base: TableState, change: Change, merge: Mer
     const sources = await readSources(io.store, base);
     const specs = makeState(evolved, base).specs;
     const on = { location: base.location, metadata: evolved, specs, sources, live };
-    files = buildSnapshot(on, change.snapshot, { nowMs, commitUuid, merge });
+    files = buildSnapshot(on, change.snapshot, { nowMs, commitUuid, merge: change.merge ?? MERGE });
   }
   const snapshot = files?.snapshot ?? null;
-  const properties = applyProperties(base, change, snapshot?.summary ?? {}, commitUuid);
+  const own = { ...snapshot?.summary, [COMMIT_UUID]: commitUuid };
+  const properties = nextProperties(base, change, own);
   const metadata = nextMetadata(base.metadata, {
     ...common,
     snapshot,
@@ -181,16 +176,11 @@ const removeQuietly = async (io: TableIo, uris: readonly string[]): Promise<void
  * change is wrong). After any other error the outcome is unknown: load the table and look for the snapshot id
  * before going on.
  */
-export const commit = async (
-  io: TableIo,
-  given: TableState,
-  change: Change,
-  merge: MergePolicy = MERGE,
-): Promise<TableState> => {
+export const commit = async (io: TableIo, given: TableState, change: Change): Promise<TableState> => {
   const base = await freshBase(io, given);
   const { location } = base;
   const version = base.version + 1;
-  const { metadata, files } = await prepare(io, base, change, merge);
+  const { metadata, files } = await prepare(io, base, change);
   const writes = files?.writes ?? [];
   await writeAll(io, writes);
   const ours = await createVersion(io, metadataFile(location, version), printMetadata(metadata));
@@ -203,7 +193,7 @@ export const commit = async (
     throw conflict(location, version);
   }
   const hint = await readHint(io.store, location);
-  await standDown(io, base, metadata, hint);
+  await standDown(io, base, { made: metadata, hint });
   if ((hint ?? 0) < version) await moveHint(io, location, version);
   const loadedAtMs = io.now();
   const manifests = files?.manifests ?? base.manifests;
@@ -223,7 +213,7 @@ const writeAll = async ({ store }: TableIo, writes: SnapshotFiles['writes']): Pr
   for (const result of done) if (result.status === 'rejected') throw result.reason;
 };
 
-export type NewTable = {
+type NewTable = {
   columns: readonly WantedField[];
   partition: readonly WantedPartition[];
   properties: Readonly<Record<string, string>>;

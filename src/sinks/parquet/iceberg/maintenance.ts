@@ -3,7 +3,7 @@
 import type { LiveFile, PartitionValue } from '../iceberg-type.ts';
 import type { TableMetadata } from './metadata.ts';
 
-export type RewritePolicy = {
+type RewritePolicy = {
   targetBytes: number;
   /** So many small files in one partition are merged: each is a sorted run that every fold must look into. */
   runs: number;
@@ -93,7 +93,7 @@ const mergeable = (small: readonly LiveFile[], policy: RewritePolicy): LiveFile[
   return fitting(sorted.slice(0, count), policy.maxInputBytes);
 };
 
-export type RewriteInput = {
+type RewriteInput = {
   files: Iterable<LiveFile>;
   /** Last sequence number of the state that `files` are from. */
   baseSequence: number;

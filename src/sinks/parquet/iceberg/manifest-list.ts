@@ -76,7 +76,7 @@ export const describeManifest = (
   };
 };
 
-export type ManifestIdentity = {
+type ManifestIdentity = {
   path: string;
   bytes: number;
   content: 'data' | 'deletes';

@@ -14,7 +14,7 @@ export type ManifestEntry = { status: EntryStatus; file: LiveFile };
 /**
  * What a manifest must say about the table: its schema as JSON text, the spec, and column types by field id.
  */
-export type ManifestContext = {
+type ManifestContext = {
   schemaId: number;
   schemaJson: string;
   spec: PartitionSpec;

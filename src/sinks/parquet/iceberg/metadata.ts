@@ -146,7 +146,7 @@ export const partitionSpecs = (metadata: TableMetadata): readonly PartitionSpec[
       if (!/^(identity|bucket\[[1-9][0-9]*\])$/.test(field.transform) || partitionsByOther(metadata, field))
         throw new VarveError(
           'table_foreign',
-          `${metadata.location} is partitioned by ${field.transform} of ${field.name}; Varve writes identity of a boolean and bucket.`,
+          `${metadata.location} is partitioned by ${field.transform} of ${field.name}, which is not Varve's.`,
           { facts: { transform: field.transform } },
         );
       const { 'field-id': fieldId, 'source-id': sourceId, name, transform } = field;

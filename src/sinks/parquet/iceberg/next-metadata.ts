@@ -59,7 +59,7 @@ const expire = (metadata: TableMetadata, policy: ExpirePolicy, nowMs: number): T
   return next;
 };
 
-export type MetadataChange = {
+type MetadataChange = {
   nowMs: number;
   baseFile: string;
   columns: { fields: readonly IcebergField[]; lastColumnId: number } | null;

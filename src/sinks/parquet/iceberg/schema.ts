@@ -87,7 +87,7 @@ export const sameColumns = (a: readonly IcebergField[], b: readonly IcebergField
  * Partitioning by source column and transform; `identity` of a boolean and `bucket[N]` are what Varve writes.
  */
 export type WantedPartition = { sourceId: number; transform: string };
-export type Partitioning = { specs: readonly PartitionSpec[]; lastPartitionId: number };
+type Partitioning = { specs: readonly PartitionSpec[]; lastPartitionId: number };
 
 /** First id of partition fields, by the spec. */
 export const FIRST_PARTITION_ID = 1000;

@@ -33,7 +33,7 @@ export type SnapshotChange = {
   baseSequence?: number;
 };
 
-export type SnapshotBase = {
+type SnapshotBase = {
   location: string;
   /** The base's metadata with this change's schema and partitioning already in force. */
   metadata: TableMetadata;
@@ -127,7 +127,7 @@ type Numbers = { sequence: number; snapshotId: bigint; commitUuid: string };
 const syncMark = (commitUuid: string): Uint8Array => Buffer.from(commitUuid.replaceAll('-', ''), 'hex');
 
 /** Encodes a draft as manifest number `index` of this commit. */
-const encodeDraft = (draft: ManifestDraft, index: number, base: SnapshotBase, numbers: Numbers) => {
+const encodeDraft = (draft: ManifestDraft, base: SnapshotBase, numbers: Numbers & { index: number }) => {
   const { metadata, location, specs } = base;
   const spec = specs.find(({ specId }) => specId === draft.specId);
   if (spec === undefined) throw wrong(`no partition spec ${draft.specId}`);
@@ -140,7 +140,7 @@ const encodeDraft = (draft: ManifestDraft, index: number, base: SnapshotBase, nu
     sync: syncMark(numbers.commitUuid),
     sequence: numbers.sequence,
   });
-  const path = manifestFile(location, numbers.commitUuid, index);
+  const path = manifestFile(location, numbers.commitUuid, numbers.index);
   const { sequence, snapshotId } = numbers;
   const identity = { path, bytes: bytes.length, content: draft.content, spec, sequence, snapshotId };
   return { write: { uri: path, bytes }, manifest: describeManifest(draft.entries, identity) };
@@ -172,7 +172,7 @@ export const buildSnapshot = (
   const manifests: ManifestFile[] = [];
   const entries = new Map<string, readonly ManifestEntry[]>();
   for (const draft of planManifests(base.sources, { added, removed, snapshotId }, merge)) {
-    const made = draft.kept === null ? encodeDraft(draft, writes.length, base, numbers) : null;
+    const made = draft.kept === null ? encodeDraft(draft, base, { ...numbers, index: writes.length }) : null;
     if (made) writes.push(made.write);
     const manifest = made?.manifest ?? draft.kept;
     if (manifest === null) continue;

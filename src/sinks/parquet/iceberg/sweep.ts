@@ -15,7 +15,7 @@ import {
   type TableState,
 } from './table-state.ts';
 
-export type VersionFile = { version: number; modifiedMs: number };
+type VersionFile = { version: number; modifiedMs: number };
 
 /**
  * The oldest versions that nobody needs: older than `minAgeMs`, not in the metadata log, none older left
@@ -34,7 +34,7 @@ export const retiredVersions = (
 };
 
 /** URIs by `fileKey`, in the order in which they may be deleted: what is pointed to before what points. */
-export type Reach = { data: Map<string, string>; manifests: Map<string, string>; lists: Map<string, string> };
+type Reach = { data: Map<string, string>; manifests: Map<string, string>; lists: Map<string, string> };
 
 const emptyReach = (): Reach => ({ data: new Map(), manifests: new Map(), lists: new Map() });
 
@@ -96,7 +96,7 @@ const versionFiles = async (io: TableIo, location: string): Promise<VersionFile[
   return found;
 };
 
-export type SweepOptions = { minAgeMs: number; dryRun: boolean };
+type SweepOptions = { minAgeMs: number; dryRun: boolean };
 /** Versions handled in one call. */
 const RETIRE_AT_ONCE = 500;
 

@@ -104,7 +104,7 @@ const findNewest = async (store: Store, location: string): Promise<number | null
   for (let version = Math.max(1, Math.min(hint ?? top, top)); version <= newest; version++)
     if (!known.has(version) && !(await store.exists(metadataFile(location, version))))
       throw corrupt(
-        `${location} has lost v${version}.metadata.json although v${newest} or the version hint tells of it; restore the file.`,
+        `${location} has lost v${version}.metadata.json, which v${newest} or the hint tells of; restore it.`,
         { location, version, newest },
       );
   return newest;
@@ -124,7 +124,7 @@ export const readVersion = async (
   if (codec !== 'none')
     throw new VarveError(
       'table_foreign',
-      `${location} asks for ${codec} metadata, whose versions Varve would not see; unset write.metadata.compression-codec.`,
+      `${location} asks for ${codec} metadata, which Varve overlooks; unset that property.`,
       { facts: { location, codec } },
     );
   return metadata;

@@ -1,0 +1,198 @@
+// Owns a table of plain local files for engine tests: it merges, keeps what a commit would keep, and reads the rows back with
+// a DuckDB of its own.
+import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DuckDBInstance } from '@duckdb/node-api';
+import { layoutColumns, type TableLayout } from '../../../src/sinks/parquet/columns-layout.ts';
+import { Engine, type EngineAnswers } from '../../../src/sinks/parquet/engine/engine.ts';
+import type { High, MergeRequest, MergeResult } from '../../../src/sinks/parquet/engine/protocol.ts';
+import type { DataFile, PartitionSpec } from '../../../src/sinks/parquet/iceberg-type.ts';
+import type { Barrier } from '../../../src/sinks/parquet/scd2-version.ts';
+import { type EventRecord, EventWriter, NUMBERS } from './event-batches.ts';
+
+export type ReadRow = Record<string, unknown>;
+
+const number = (value: unknown): number => Number(value as string);
+
+/** An engine for all tables of a test file: a process takes longer to start than to merge. */
+export class SharedEngine implements AsyncDisposable {
+  readonly directory = mkdtempSync(join(tmpdir(), 'varve-engine-'));
+  readonly engine = new Engine({
+    memoryLimit: '512MB',
+    threads: 1,
+    directory: this.directory,
+    idleMs: 10_000,
+  });
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.engine[Symbol.asyncDispose]();
+    rmSync(this.directory, { recursive: true });
+  }
+}
+
+export type TableOptions = {
+  engine: Engine;
+  buckets?: number;
+  writers?: EventWriter[];
+  collapse?: boolean;
+};
+
+export class EngineTable implements Disposable {
+  readonly directory = mkdtempSync(join(tmpdir(), 'varve-table-'));
+  readonly location = `file://${this.directory}/table`;
+  readonly engine: Engine;
+  readonly writers: EventWriter[];
+  layout: TableLayout;
+  files = new Map<string, DataFile>();
+  state: string[] = [];
+  barriers: Barrier[] = [];
+  highs: ReadonlyMap<number, High> = new Map();
+  horizon: string | null = null;
+  results: MergeResult[] = [];
+  readonly #spec: PartitionSpec;
+  readonly #collapse: boolean;
+  #commits = 0;
+  #offset = 0;
+
+  constructor({ engine, buckets = 1, writers = [new EventWriter(NUMBERS)], collapse = true }: TableOptions) {
+    for (const name of ['table/data', 'state']) mkdirSync(join(this.directory, name), { recursive: true });
+    this.engine = engine;
+    this.writers = writers;
+    this.#collapse = collapse;
+    this.layout = layoutColumns((writers[0] as EventWriter).record, null);
+    const [current, key] = [this.layout.fields.find(({ name }) => name === 'is_current'), this.layout.key[0]];
+    const identity = { fieldId: 1000, sourceId: current?.id ?? 0, name: 'is_current', transform: 'identity' };
+    const bucket = { fieldId: 1001, sourceId: key ?? 0, name: 'key_bucket', transform: `bucket[${buckets}]` };
+    this.#spec = {
+      specId: 0,
+      fields: current === undefined ? [] : buckets > 1 ? [identity, bucket] : [identity],
+    };
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.directory, { recursive: true });
+  }
+
+  local(uri: string): string {
+    return uri.replace(/^file:\/\//, '');
+  }
+
+  get answers(): EngineAnswers {
+    return {
+      localCopy: async (uri) => this.local(uri),
+      schema: async (id) =>
+        this.writers.map(({ texts }) => texts.get(id)).find((text) => text !== undefined) ?? '',
+    };
+  }
+
+  tableFiles() {
+    const all = [...this.files.values()];
+    return {
+      location: this.location,
+      layout: this.layout,
+      spec: this.#spec,
+      data: all.filter(({ content }) => content === 'data'),
+      deletes: all.filter(({ content }) => content !== 'data'),
+    };
+  }
+
+  request(
+    events: readonly (EventRecord & { partition?: number })[],
+    sweep: Barrier | null = null,
+  ): MergeRequest {
+    const byPartition = Map.groupBy(events, ({ partition = 0 }) => partition);
+    const first = this.#offset;
+    this.#offset += events.length;
+    return {
+      ...this.tableFiles(),
+      commit: `commit${this.#commits++}`,
+      stateLocation: `file://${this.directory}/state`,
+      state: this.state,
+      batches: [...byPartition].map(([partition, list]) => ({
+        partition,
+        from: BigInt(first),
+        batches: [(this.writers.at(-1) as EventWriter).batch(list, first)],
+      })),
+      schemas: this.writers.map(({ record }) => record),
+      barriers: this.barriers,
+      sweep,
+      highs: this.highs,
+      horizon: this.horizon,
+      cut: null,
+      collapse: this.#collapse,
+    };
+  }
+
+  async merge(events: readonly (EventRecord & { partition?: number })[], sweep: Barrier | null = null) {
+    return await this.apply(await this.engine.merge(this.request(events, sweep), this.answers));
+  }
+
+  async apply(result: MergeResult): Promise<MergeResult> {
+    for (const path of result.removed) {
+      this.files.delete(path);
+      rmSync(this.local(path));
+    }
+    for (const { local, file } of result.added) {
+      renameSync(local, this.local(file.path));
+      this.files.set(file.path, file);
+    }
+    this.state = this.state.filter((path) => !result.stateRemoved.includes(path));
+    if (result.stateAdded !== null) {
+      renameSync(result.stateAdded.local, this.local(result.stateAdded.path));
+      this.state.push(result.stateAdded.path);
+    }
+    this.barriers.push(...result.barriers);
+    this.highs = result.highs;
+    this.results.push(result);
+    return result;
+  }
+
+  /** Live rows with their real column names; numbers of 64 bits as JavaScript numbers. */
+  async rows(order = 'ALL'): Promise<ReadRow[]> {
+    const { data, deletes } = this.tableFiles();
+    if (data.length === 0) return [];
+    const list = (files: readonly DataFile[]) => files.map(({ path }) => `'${this.local(path)}'`).join(', ');
+    const instance = await DuckDBInstance.create(':memory:');
+    const connection = await instance.connect();
+    await connection.run("SET TimeZone = 'UTC'");
+    const gone =
+      deletes.length === 0
+        ? ''
+        : `ANTI JOIN (SELECT DISTINCT file_path, pos FROM read_parquet([${list(deletes)}])) d ` +
+          "ON d.file_path = 'file://' || s.filename AND d.pos = s.file_row_number";
+    const sql =
+      `SELECT * EXCLUDE (filename, file_row_number) FROM read_parquet([${list(data)}], filename = true, ` +
+      `file_row_number = true, union_by_name = true, hive_partitioning = false) s ${gone} ORDER BY ${order}`;
+    const rows = await (await connection.run(sql)).getRowObjectsJson();
+    connection.closeSync();
+    instance.closeSync();
+    return rows as ReadRow[];
+  }
+}
+
+const micros = (text: unknown): bigint | null =>
+  text === null
+    ? null
+    : BigInt(Date.parse(`${String(text).replace(' ', 'T').slice(0, 19)}Z`)) * 1000n +
+      BigInt((/\.([0-9]+)/.exec(String(text))?.[1] ?? '').padEnd(6, '0').slice(0, 6));
+
+/** A read row of the numbers table, as the model of the laws has it. */
+export const modelRow = (row: ReadRow) => ({
+  key: String(row.id),
+  order: row._order,
+  orderEnd: row._order_end,
+  from: micros(row.valid_from),
+  to: micros(row.valid_to),
+  op: row._op,
+  ts: micros(row._commit_ts),
+  image: {
+    values: [row.a, row.b].map((value) => (value === null ? null : number(value))),
+    incomplete: ((row._incomplete ?? []) as string[]).map((name) => ['a', 'b'].indexOf(name)),
+  },
+  previousKey:
+    row._previous_key === null
+      ? null
+      : String((JSON.parse(row._previous_key as string) as { id: number }).id),
+  closedBy: row._closed_by,
+});

@@ -1,0 +1,137 @@
+// Owns running a recorded case on a real server as it was recorded: the same database name, the same statements, `varve run`
+// once for the snapshot and once for the changes, and reading back all that stands on the topics. Knows no expectation.
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { connector } from '../../connectors/postgres/index.ts';
+import type { Output } from '../../src/cli/output.ts';
+import { run } from '../../src/cli/run.ts';
+import { openEmbeddedFeed } from '../../src/topic/embedded/feed.ts';
+import type { Feed } from '../../src/topic/feed.ts';
+import { readState, type SchemaRecord } from '../../src/topic/state.ts';
+import { type DecodedRecord, decodeBatch } from './golden.ts';
+import type { TestPostgres } from './postgres.ts';
+
+/** Where `;` stands outside of quotes, as psql splits a file. */
+const STATEMENT = /(?:'[^']*'|"[^"]*"|[^;'"])+/g;
+
+/** The recorded statements of one file, in order; each is a request of its own, so each commits by itself. */
+const statements = (caseDir: string, file: string): string[] =>
+  (readFileSync(join(caseDir, file), 'utf8').match(STATEMENT) ?? []).filter((sql) => sql.trim() !== '');
+
+/** JSON is YAML. One reader, so that the snapshot's rows have one order. */
+const pipelineFile = (url: string, mode: 'initial' | 'never'): string =>
+  JSON.stringify({
+    name: 'golden',
+    source: { kind: 'postgres', url, tables: ['*.*'] },
+    topic: { path: './topic' },
+    snapshot: { mode, parallel: 1 },
+    log: { level: 'warn' },
+  });
+
+const asIs = (text: string): string => text;
+const nothing = (): void => undefined;
+const silent: Output = {
+  json: false,
+  tty: false,
+  result: nothing,
+  table: nothing,
+  note: nothing,
+  progress: nothing,
+  good: asIs,
+  bad: asIs,
+  dim: asIs,
+};
+
+/** `varve run FILE --until-caught-up` in this process, which spares two starts of Node a case. */
+const runOnce = async (file: string): Promise<void> => {
+  await run.run({
+    arguments: [file],
+    flags: { 'until-caught-up': true },
+    output: silent,
+    connectors: { kinds: ['postgres'], load: async () => connector },
+    environment: {},
+    usage: run.usage,
+    version: '',
+    listen: () => Promise.reject(new Error('the case has no http')),
+    onSecrets: () => undefined,
+  });
+};
+
+const readTopic = async (
+  feed: Feed,
+  topic: string,
+  schemas: ReadonlyMap<number, string>,
+): Promise<DecodedRecord[]> => {
+  const { start, end } = await feed.ends(topic, 0);
+  const batches: Uint8Array[] = [];
+  for (let at = start; at < end; ) {
+    const read = await feed.read(topic, 0, at, 1 << 20);
+    batches.push(...read.batches);
+    at = read.nextOffset;
+  }
+  return batches.flatMap((batch) => decodeBatch(topic, batch, (id) => schemas.get(id) ?? `no schema ${id}`));
+};
+
+const registered = async (feed: Feed): Promise<Map<number, string>> => {
+  const schemas = new Map<number, string>();
+  for (const key of (await feed.state()).keys()) {
+    const record = key.startsWith('schema/') ? readState<SchemaRecord>(await feed.state(), key) : null;
+    for (const id of record === null ? [] : [record.keyId, record.valueId]) {
+      if (id !== null) schemas.set(id, await feed.schema(id));
+    }
+  }
+  return schemas;
+};
+
+/** Every table's topic, decoded with the schemas that the state records name. */
+const readTopics = async (path: string): Promise<DecodedRecord[]> => {
+  const feed = await openEmbeddedFeed({ path });
+  try {
+    const [topics, schemas] = [await feed.topics(), await registered(feed)];
+    return (await Promise.all(topics.map((topic) => readTopic(feed, topic, schemas)))).flat();
+  } finally {
+    await feed.close();
+  }
+};
+
+const snapshotMode = (caseDir: string): 'initial' | 'never' => {
+  const file = join(caseDir, 'connector.json');
+  const settings = existsSync(file)
+    ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>)
+    : {};
+  return settings['snapshot.mode'] === 'no_data' ? 'never' : 'initial';
+};
+
+const applySql = async (url: string, sql: readonly string[]): Promise<void> => {
+  const client = new pg.Client(url);
+  await client.connect();
+  try {
+    for (const statement of sql) await client.query(statement);
+  } finally {
+    await client.end();
+  }
+};
+
+/** Everything that Varve publishes for a case. The server's database `golden` is made for it, and gone afterwards. */
+export const runGolden = async (server: TestPostgres, caseDir: string): Promise<DecodedRecord[]> => {
+  const directory = await mkdtemp(join(tmpdir(), 'varve-golden-'));
+  const file = join(directory, 'pipeline.yaml');
+  const url = new URL(server.url);
+  url.pathname = '/golden';
+  await server.query('CREATE DATABASE golden');
+  try {
+    await writeFile(file, pipelineFile(url.href, snapshotMode(caseDir)));
+    await applySql(url.href, statements(caseDir, 'setup.sql'));
+    await runOnce(file);
+    await applySql(url.href, statements(caseDir, 'changes.sql'));
+    await runOnce(file);
+    return await readTopics(join(directory, 'topic'));
+  } finally {
+    await server.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots');
+    await server.query('DROP DATABASE golden WITH (FORCE)');
+    await rm(directory, { recursive: true, force: true });
+  }
+};
