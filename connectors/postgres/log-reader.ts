@@ -175,13 +175,21 @@ class PostgresLogReader<Table extends LogTable> implements LogReader<Table> {
   #keepalive(client: ReplicationClient, decoder: EventDecoder<Table>): LogEvent<Table> | null {
     const { bytes, start, end } = client.frames;
     if (end - start !== KEEPALIVE_BYTES) throw malformed('of replication has a wrong length', start);
-    if (bytes[start + 17] === 1) client.sendStatus(false);
+    const isAsked = bytes[start + 17] === 1;
+    if (isAsked) client.sendStatus(false);
+    const known = decoder.delivered;
     const walEnd = (BigInt(readU32(bytes, start + 1)) << 32n) | BigInt(readU32(bytes, start + 5));
     const delivered = decoder.advance(walEnd);
+    if (delivered === null) return null;
     const nowMs = performance.now();
-    if (delivered === null || this.#idleStepMs === 0 || nowMs < this.#idleDueMs) return null;
+    const isDue = this.#idleStepMs > 0 && nowMs >= this.#idleDueMs;
+    // A server that shuts down asks, and waits until this very position is confirmed.
+    if (!isDue && !(isAsked && delivered > known)) return null;
+    this.#idleStepMs = Math.min(
+      Math.max(this.#idleStepMs * 2, this.#timing.firstIdleMs),
+      this.#timing.idleMs,
+    );
     this.#idleDueMs = nowMs + this.#idleStepMs;
-    this.#idleStepMs = Math.min(this.#idleStepMs * 2, this.#timing.idleMs);
     return { kind: 'idle', resume: formatLsn(delivered) };
   }
 }

@@ -69,7 +69,6 @@ export class ReplicationClient {
   readonly #options: ReplicationOptions;
   readonly #status = Buffer.alloc(STATUS_BYTES);
   #confirmed: bigint;
-  #started = false;
   #ticker: NodeJS.Timeout | null = null;
 
   /**
@@ -158,10 +157,9 @@ export class ReplicationClient {
     this.#socket.write(Uint8Array.from(status));
   }
 
-  /** Tells the server the last confirmed position and waits until the slot is free, two seconds at most. */
+  /** Waits until the slot is free, two seconds at most. What was confirmed went out before. */
   async close(): Promise<void> {
     if (this.#ticker) clearInterval(this.#ticker);
-    if (this.#started) this.sendStatus(false);
     await this.#socket.close(GOODBYE);
   }
 
@@ -174,7 +172,6 @@ export class ReplicationClient {
     this.#socket.takeOver();
     this.#socket.write(queryFrame(startCommand(this.#options, after, version)));
     await this.#copyBoth();
-    this.#started = true;
     this.sendStatus(false);
     const tickMs = Math.min(timing.statusMs, timing.senderTimeoutMs / 3, timing.silenceMs / 4);
     this.#ticker = setInterval(() => this.#tick(), tickMs);
@@ -194,6 +191,7 @@ export class ReplicationClient {
   }
 
   #tick(): void {
+    if (!this.#socket.isOpen && this.#ticker) clearInterval(this.#ticker);
     const { silenceMs } = this.#options.timing;
     const silentMs = this.#socket.isReading ? performance.now() - this.#socket.heardAtMs : 0;
     if (silentMs < silenceMs) {

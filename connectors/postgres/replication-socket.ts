@@ -75,6 +75,10 @@ export class ReplicationSocket {
     return this.#reading;
   }
 
+  get isOpen(): boolean {
+    return !this.#stream.destroyed;
+  }
+
   /** From here on the bytes are ours. pg must be idle: nothing may be on its way to it. */
   takeOver(): void {
     const stream = this.#stream;

@@ -4,7 +4,8 @@
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import type { Identity } from '../../src/connector.ts';
 import { compareIdentity, printIdentity, readIdentity, verifyTimeline } from './identity.ts';
-import { readTableFacts, type TableFacts } from './rewrites.ts';
+import type { TableFacts } from './rewrites.ts';
+import { readTableFacts } from './rewrites-look.ts';
 import { readSlot } from './slot.ts';
 import type { SourceClients } from './source-clients.ts';
 import { readEnd } from './source-objects.ts';

@@ -3,7 +3,7 @@
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import type { SnapshotSession } from '../../src/snapshot/chunk-reader.ts';
 import type { PreparedTable } from '../../src/topic/prepared-table.ts';
-import { readTableFacts } from './rewrites.ts';
+import { readTableFacts } from './rewrites-look.ts';
 import { openSnapshot, type PostgresSnapshot } from './snapshot-session.ts';
 import type { SourcePosition } from './source-block.ts';
 import type { SourceClients } from './source-clients.ts';

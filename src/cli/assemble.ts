@@ -51,7 +51,7 @@ export const assemble = async (
   const publisher = await openEmbeddedPublisher({
     path,
     retention: { ageMs: retention_hours * HOUR_MS, bytes: retention_gb * 2 ** 30 },
-    hold: () => config.table !== undefined,
+    hold: (topic) => config.table !== undefined && !topic.startsWith(`${config.name}.varve.`),
     now: Date.now,
     randomId: randomUUID,
     onFull: () => telemetry.log.warn({ path }, 'the topic is full: waiting for the table to catch up'),

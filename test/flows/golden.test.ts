@@ -15,9 +15,9 @@ describe('recorded cases', () => {
   });
   for (const caseDir of goldenCases('postgres')) {
     it(basename(caseDir), async () => {
-      const t=performance.now();
+      const t = performance.now();
       const records = await runGolden(server, caseDir);
-      console.log(basename(caseDir), Math.round(performance.now()-t));
+      console.log(basename(caseDir), Math.round(performance.now() - t));
       compareWithGolden(caseDir, records);
     });
   }

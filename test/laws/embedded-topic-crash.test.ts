@@ -121,3 +121,19 @@ test('a log torn anywhere behind the mark opens as the writes before the tear', 
   }
   await rm(path, { recursive: true });
 });
+
+test('a crash between a new segment and the mark that names it loses nothing', async () => {
+  const path = await mkdtemp(join(tmpdir(), 'varve-roll-'));
+  const publisher = await openHere(path);
+  for (const topic of ['a', 'b']) await publisher.ensureTopic(topic, { partitions: 1 });
+  let mark = await readFile(join(path, 'mark'));
+  let n = 0;
+  for (; !(await readdir(path)).includes('000000000002.segment'); n++) {
+    mark = await readFile(join(path, 'mark'));
+    await publisher.write(crashWrite(n));
+  }
+  await publisher.close();
+  await writeFile(join(path, 'mark'), mark);
+  assert.equal(await checkWhole(path), n - 1);
+  await rm(path, { recursive: true });
+});

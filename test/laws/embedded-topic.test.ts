@@ -12,6 +12,7 @@ import { type EmbeddedPublisherOptions, openEmbeddedPublisher } from '../../src/
 import { startTopicProcess } from '../support/topic-process.ts';
 import { readAll, sliceOf } from '../support/topic-records.ts';
 
+const KB20 = 'y'.repeat(20_000);
 const KB100 = 'x'.repeat(100_000);
 
 let home = '';
@@ -155,6 +156,41 @@ test('topics that no sink reads keep to the bounds without a release', async () 
     Array.from({ length: Number(end - start) }, (_, at) => start + BigInt(at)),
   );
   assert.ok((await sizeOf('unread')) < 1.2e6);
+  await feed.close();
+  await publisher.close();
+});
+
+test('a reader that retention overtakes is told offset_lost and nothing else', {
+  timeout: 60_000,
+}, async () => {
+  const publisher = await openHere('overtaken', { retention: { bytes: 3e5 }, hold: () => false });
+  await publisher.ensureTopic('a', { partitions: 1 });
+  const feed = await openEmbeddedFeed({ path: join(home, 'overtaken') });
+  let writing = true;
+  const writes = (async () => {
+    const state = [{ key: 'k', value: 'v' }];
+    for (let n = 0; n < 100; n++) await publisher.write({ slices: [sliceOf('a', [KB20])], state });
+    writing = false;
+  })();
+  const seen = new Set<string>();
+  while (writing) {
+    const { start } = await feed.ends('a', 0);
+    try {
+      // Another event loop's worth of writes may come in between.
+      await Promise.all([
+        readAll(feed, 'a', { from: start, maxBytes: 1 }),
+        readAll(feed, 'a', { from: start }),
+      ]);
+      seen.add('read');
+    } catch (error) {
+      seen.add((error as VarveError).kind ?? error);
+    }
+  }
+  await writes;
+  assert.deepEqual(
+    [...seen].filter((kind) => kind !== 'read' && kind !== 'offset_lost'),
+    [],
+  );
   await feed.close();
   await publisher.close();
 });

@@ -26,7 +26,11 @@ const beforeOrSame = (a: number, b: number): boolean =>
   a < b || Object.is(a, b) || (a === b && Object.is(a, -0));
 
 /** lower <= value <= upper, as a reader decodes and compares. */
-const holds = (type: IcebergPrimitive, lower: Uint8Array, value: unknown, upper: Uint8Array): boolean => {
+const holds = (
+  type: IcebergPrimitive,
+  { lower, upper }: { lower: Uint8Array; upper: Uint8Array },
+  value: unknown,
+): boolean => {
   switch (type) {
     case 'boolean':
       return Number(lower[0]) <= Number(value) && Number(value) <= Number(upper[0]);
@@ -169,7 +173,7 @@ test("bounds from the engine's own statistics hold every value, for every type",
           if (bounds === null) return;
           bounded++;
           for (const { value, sql } of samples)
-            assert.ok(holds(type, bounds.lower, value, bounds.upper), `${name}: ${sql} is outside`);
+            assert.ok(holds(type, bounds, value), `${name}: ${sql} is outside`);
         }),
         { numRuns: 60 },
       );
@@ -235,8 +239,10 @@ test("an unscaled number is the shortest two's complement that reads back", () =
     assert.equal(Buffer.from(unscaledBytes(value)).toString('hex'), hex);
 });
 
+type Doubtful = [min: string | null, max: string | null, hasNan?: boolean];
+
 test('what is in doubt has no bound', () => {
-  const none = (type: IcebergPrimitive, min: string | null, max: string | null, hasNan = false): void =>
+  const none = (type: IcebergPrimitive, ...[min, max, hasNan = false]: Doubtful): void =>
     assert.equal(columnBounds(type, { min, max, hasNan }), null, `${type} ${min} ${max}`);
   none('int', null, null);
   none('double', '1', '2', true);

@@ -1,6 +1,6 @@
 // Owns running a recorded case on a real server as it was recorded: the same database name, the same statements, `varve run`
 // once for the snapshot and once for the changes, and reading back all that stands on the topics. Knows no expectation.
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,14 +21,27 @@ const STATEMENT = /(?:'[^']*'|"[^"]*"|[^;'"])+/g;
 const statements = (caseDir: string, file: string): string[] =>
   (readFileSync(join(caseDir, file), 'utf8').match(STATEMENT) ?? []).filter((sql) => sql.trim() !== '');
 
+export type GoldenOptions = {
+  mode?: 'initial' | 'never';
+  onRewrite?: 'stop' | 'ignore';
+  /** `never`: a publication of all tables is there before, as it was for the recording. */
+  publication?: 'auto' | 'never';
+};
+
 /** JSON is YAML. One reader, so that the snapshot's rows have one order. */
-const pipelineFile = (url: string, mode: 'initial' | 'never'): string =>
+const pipelineFile = (url: string, { mode, onRewrite, publication }: GoldenOptions): string =>
   JSON.stringify({
     name: 'golden',
-    source: { kind: 'postgres', url, tables: ['*.*'] },
+    source: {
+      kind: 'postgres',
+      url,
+      tables: ['*.*'],
+      publication: { create: publication ?? 'auto' },
+      on_rewrite: onRewrite ?? 'stop',
+    },
     topic: { path: './topic' },
-    snapshot: { mode, parallel: 1 },
-    log: { level: 'warn' },
+    snapshot: { mode: mode ?? 'initial', parallel: 1 },
+    log: { level: 'error' },
   });
 
 const asIs = (text: string): string => text;
@@ -97,14 +110,6 @@ const readTopics = async (path: string): Promise<DecodedRecord[]> => {
   }
 };
 
-const snapshotMode = (caseDir: string): 'initial' | 'never' => {
-  const file = join(caseDir, 'connector.json');
-  const settings = existsSync(file)
-    ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>)
-    : {};
-  return settings['snapshot.mode'] === 'no_data' ? 'never' : 'initial';
-};
-
 const applySql = async (url: string, sql: readonly string[]): Promise<void> => {
   const client = new pg.Client(url);
   await client.connect();
@@ -115,16 +120,23 @@ const applySql = async (url: string, sql: readonly string[]): Promise<void> => {
   }
 };
 
+const PUBLICATION = 'CREATE PUBLICATION varve_golden FOR ALL TABLES WITH (publish_via_partition_root = true)';
+
 /** Everything that Varve publishes for a case. The server's database `golden` is made for it, and gone afterwards. */
-export const runGolden = async (server: TestPostgres, caseDir: string): Promise<DecodedRecord[]> => {
+export const runGolden = async (
+  server: TestPostgres,
+  caseDir: string,
+  options: GoldenOptions = {},
+): Promise<DecodedRecord[]> => {
   const directory = await mkdtemp(join(tmpdir(), 'varve-golden-'));
   const file = join(directory, 'pipeline.yaml');
   const url = new URL(server.url);
   url.pathname = '/golden';
   await server.query('CREATE DATABASE golden');
   try {
-    await writeFile(file, pipelineFile(url.href, snapshotMode(caseDir)));
+    await writeFile(file, pipelineFile(url.href, options));
     await applySql(url.href, statements(caseDir, 'setup.sql'));
+    if (options.publication === 'never') await applySql(url.href, [PUBLICATION]);
     await runOnce(file);
     await applySql(url.href, statements(caseDir, 'changes.sql'));
     await runOnce(file);

@@ -127,7 +127,8 @@ export const decodeBatch = (
   const part = (bytes: Uint8Array, start: number, end: number): [AvroValue, string | null] => {
     if (start < 0) return [null, null];
     const schema = schemaOf(readSchemaId(bytes, start, end));
-    return [read(schema, bytes.slice(start + FRAME_LENGTH, end)), schema];
+    // Not a Buffer, which a decompressed batch is: bytes of both sides are to be alike.
+    return [read(schema, Uint8Array.from(bytes.subarray(start + FRAME_LENGTH, end))), schema];
   };
   const visit = (view: RecordView): void => {
     const [key, keySchema] = part(view.bytes, view.keyStart, view.keyEnd);

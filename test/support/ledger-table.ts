@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { liveFiles, loadTable } from '../../src/sinks/parquet/iceberg/table-state.ts';
 import { fromFileUri, openLocalStore, toFileUri } from '../../src/sinks/parquet/store-local.ts';
-import type { FoundVersion } from './oracle.ts';
+import { canonicalImage, type FoundVersion } from './oracle.ts';
 
 const quote = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 const list = (paths: readonly string[]): string => `[${paths.map(quote).join(', ')}]`;
 
 const COLUMNS = `id::varchar as c0, n::varchar as c1, name as c2, flag::varchar as c3, amount::varchar as c4, score::varchar as c5,
-  strftime(at at time zone 'UTC', '%Y-%m-%dT%H:%M:%S.%f') as c6, day::varchar as c7, md5(big) as c8,
+  strftime(f."at" at time zone 'UTC', '%Y-%m-%dT%H:%M:%S.%f') as c6, day::varchar as c7, md5(big) as c8,
   _op, coalesce(_closed_by, '') as closed_by, is_current::varchar as is_current, len(_incomplete)::varchar as incomplete`;
 
 /** Every version of every key, by key and order; position deletes applied. Empty when the table is not there yet. */
@@ -34,7 +34,7 @@ export const readLedger = async (location: string, name = 'ledger'): Promise<Map
     const dead =
       deletes.length === 0
         ? ''
-        : `where not exists (select from read_parquet(${list(deletes)}, hive_partitioning = false) d where d.file_path = 'file://' || f.filename and d.pos = f.file_row_number)`;
+        : `where not exists (select 1 from read_parquet(${list(deletes)}, hive_partitioning = false) d where d.file_path = 'file://' || f.filename and d.pos = f.file_row_number)`;
     const reader = await connection.runAndReadAll(
       `select ${COLUMNS} from read_parquet(${list(data)}, filename = true, file_row_number = true, union_by_name = true, hive_partitioning = false) f ${dead} order by f.id, f._order`,
     );
@@ -46,7 +46,7 @@ export const readLedger = async (location: string, name = 'ledger'): Promise<Map
         throw new Error(`key ${row[0]} has an incomplete version`);
       const versions = found.get(String(row[0])) ?? [];
       versions.push({
-        image: row.slice(0, 9),
+        image: canonicalImage(row.slice(0, 9)),
         closedBy: closedBy === '' ? null : (closedBy ?? null),
         op: op ?? '',
       });

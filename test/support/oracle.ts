@@ -33,11 +33,24 @@ export type Image = readonly (string | null)[];
 export type OracleVersion = { image: Image; closedBy: string | null };
 export type FoundVersion = OracleVersion & { op: string };
 
+/** Engines print the same double differently: 171, 171.0. */
+export const canonicalImage = (image: Image): Image =>
+  image.map((value, at) =>
+    LEDGER_COLUMNS[at] === 'score' && value !== null ? String(Number(value)) : value,
+  );
+
 export const installOracle = async (client: Client): Promise<void> => {
   await client.query(TABLE);
 };
 
-type AuditRow = { tx: string; op: string; old_id: string | null; id: string | null; image: Image | null };
+type AuditRow = {
+  seq: string;
+  tx: string;
+  op: string;
+  old_id: string | null;
+  id: string | null;
+  image: Image | null;
+};
 
 const sameImage = (a: Image, b: Image): boolean => a.every((value, at) => value === b[at]);
 
@@ -52,7 +65,8 @@ const versionsFromAudit = (audit: readonly AuditRow[]): Map<string, OracleVersio
     list.push(step);
     steps.set(id, list);
   };
-  for (const { tx, op, old_id, id, image } of audit) {
+  for (const { tx, op, old_id, id, image: raw } of audit) {
+    const image = raw === null ? null : canonicalImage(raw);
     if (op === 'TRUNCATE') for (const key of steps.keys()) put(key, { tx, image: null, closedBy: 't' });
     else if (op === 'DELETE') put(String(old_id), { tx, image: null, closedBy: 'd' });
     else {
@@ -79,27 +93,32 @@ export type OracleAnswer = {
   versions: Map<string, OracleVersion[]>;
   /** Rows of the source now, by key. */
   current: Map<string, Image>;
+  /** The audit row that a key occurs in first. */
+  firstSeen: Map<string, bigint>;
 };
 
 export const askOracle = async (client: Client): Promise<OracleAnswer> => {
   const audit = await client.query<AuditRow>(
-    'select tx, op, old_id::text, id::text, image from oracle.audit order by seq',
+    'select a.seq::text, tx, op, old_id::text, id::text, image from oracle.audit a order by a.seq',
   );
   const rows = await client.query<{ image: Image }>('select oracle.image(l) as image from public.ledger l');
-  const current = new Map(rows.rows.map(({ image }) => [String(image[0]), image]));
-  return { versions: versionsFromAudit(audit.rows), current };
+  const current = new Map(rows.rows.map(({ image }) => [String(image[0]), canonicalImage(image)]));
+  const firstSeen = new Map<string, bigint>();
+  for (const { seq, id } of audit.rows) if (id !== null && !firstSeen.has(id)) firstSeen.set(id, BigInt(seq));
+  return { versions: versionsFromAudit(audit.rows), current, firstSeen };
 };
 
 const sameVersion = (a: OracleVersion, b: OracleVersion): boolean =>
   sameImage(a.image, b.image) && a.closedBy === b.closedBy;
 
 /**
- * A key that was there when the snapshot was taken starts with its row of then (`r`); from there on, and for every other
- * key from its beginning, the found versions are the expected ones, one for one.
+ * A key that was there when the snapshot was taken starts with its row of then (`r`), what ended before that is not
+ * known; from there on the found versions are the expected ones, one for one.
  */
 const sameHistory = (expected: readonly OracleVersion[], found: readonly FoundVersion[]): boolean => {
   const skipped = expected.length - found.length;
-  if (skipped < 0 || (skipped > 0 && found.length > 0 && found[0]?.op !== 'r')) return false;
+  const isLeftOpen = skipped > 0 && expected[skipped - 1]?.closedBy === 'u';
+  if (skipped < 0 || (isLeftOpen && found[0]?.op !== 'r')) return false;
   return found.every((version, at) => {
     const wanted = expected[skipped + at];
     return wanted !== undefined && sameVersion(wanted, version);
@@ -109,11 +128,11 @@ const sameHistory = (expected: readonly OracleVersion[], found: readonly FoundVe
 const show = (versions: readonly OracleVersion[]): string =>
   versions.map(({ image, closedBy }) => `  ${image.join('|')} ${closedBy ?? 'open'}`).join('\n');
 
-/** `found`: per key, the table's versions in their order. `emptyBefore`: nothing was in the table at the snapshot. */
+/** `found`: per key, the table's versions in their order. Keys first seen after audit row `since` are known whole. */
 export const compareWithOracle = (
   answer: OracleAnswer,
   found: ReadonlyMap<string, readonly FoundVersion[]>,
-  { emptyBefore }: { emptyBefore: boolean },
+  since: bigint,
 ): void => {
   for (const [id, image] of answer.current) {
     const open = found.get(id)?.filter(({ closedBy }) => closedBy === null) ?? [];
@@ -132,12 +151,20 @@ export const compareWithOracle = (
       `key ${id}:\nexpected\n${show(expected)}\nfound\n${show(versions)}`,
     );
   }
-  if (!emptyBefore) return;
   for (const [id, versions] of answer.versions) {
+    if ((answer.firstSeen.get(id) ?? 0n) <= since) continue;
     assert.equal(
       found.get(id)?.length ?? 0,
       versions.length,
       `key ${id}: versions are missing\n${show(versions)}`,
     );
   }
+};
+
+/** The newest audit row: what comes later is after this moment. */
+export const auditMoment = async (client: Client): Promise<bigint> => {
+  const { rows } = await client.query<{ seq: string }>(
+    'select coalesce(max(seq), 0)::text as seq from oracle.audit',
+  );
+  return BigInt(rows[0]?.seq ?? 0);
 };

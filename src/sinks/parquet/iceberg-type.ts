@@ -33,7 +33,10 @@ export type PartitionValue = boolean | number | null;
 export type PartitionField = { fieldId: number; sourceId: number; name: string; transform: string };
 export type PartitionSpec = { specId: number; fields: readonly PartitionField[] };
 
-/** Counts and bounds of one column in one file; bounds in Iceberg's single-value binary form, absent when in doubt. */
+/**
+ * Counts and bounds of one column in one file; bounds in Iceberg's single-value binary form, absent when in
+ * doubt.
+ */
 export type ColumnStats = {
   bytes: number;
   values: number;

@@ -149,13 +149,13 @@ const knownItems = <Image>(input: KeyInput<Image>, context: FoldContext<Image>):
   return known;
 };
 
-const isSame = <Image>(item: Item<Image>, other: Item<Image>, images: Images<Image>): boolean => {
-  if (item.closes !== null || other.closes !== null) return item.closes !== null && other.closes !== null;
-  if (!sameColumns(item.unchanged, other.unchanged)) return false;
-  const [image, partial] = [item.image as Image, other.image as Image];
+/** Whether a new item says of its order what is known already; columns that it does not hold say nothing. */
+const isSame = <Image>(known: Item<Image>, item: Item<Image>, images: Images<Image>): boolean => {
+  if (known.closes !== null || item.closes !== null) return known.closes !== null && item.closes !== null;
+  const [image, partial] = [known.image as Image, item.image as Image];
   return images.same(
     image,
-    other.unchanged.length === 0 ? partial : images.carry(image, partial, other.unchanged),
+    item.unchanged.length === 0 ? partial : images.carry(image, partial, item.unchanged),
   );
 };
 
@@ -164,7 +164,8 @@ const admit = <Image>(known: Map<Order, Item<Image>>, change: Change<Image>, con
   const item = changeItem(change);
   const present = known.get(change.order);
   if (present === undefined) known.set(change.order, item);
-  else if (isSame(present, item, context.images)) context.counts.duplicates++;
+  else if (sameColumns(present.unchanged, item.unchanged) && isSame(present, item, context.images))
+    context.counts.duplicates++;
   else {
     context.dead.push({ rank: change.rank, reason: 'order_conflict' });
     if (item.closes !== null || present.closes === null) known.set(change.order, item);
@@ -178,7 +179,8 @@ const isTooLate = <Image>(
 ): boolean => {
   if (context.horizon === null || transactionOf(change.order) > context.horizon) return false;
   const present = known.get(change.order);
-  if (present && (present.closes === null) === (change.image !== null)) context.counts.duplicates++;
+  // Which columns it carried may be forgotten by now.
+  if (present && isSame(present, changeItem(change), context.images)) context.counts.duplicates++;
   else context.dead.push({ rank: change.rank, reason: 'too_late' });
   return true;
 };

@@ -20,7 +20,7 @@ export const toFileUri = (path: string): string => {
   if (isAbsolute(path) && !UNSAFE.test(path)) return SCHEME + normalize(path).replace(/(?<=.)\/$/, '');
   throw new VarveError(
     'config_invalid',
-    `The location ${JSON.stringify(path)} must be absolute, without % # ? * [ ] { } \\ and control characters.`,
+    `The location ${JSON.stringify(path)} must be absolute, without % # ? * [ ] { } \\ and controls.`,
   );
 };
 
@@ -220,8 +220,8 @@ class LocalStore implements Store {
 }
 
 /**
- * A store of absolute `file:` URIs; nothing is created, replaced or removed outside `root` (a local path). `uuid`
- * gives fresh ids for temporary names.
+ * A store of absolute `file:` URIs; nothing is created, replaced or removed outside `root` (a local path).
+ * `uuid` gives fresh ids for temporary names.
  */
 export const openLocalStore = (root: string, { uuid }: { uuid: () => string }): Store =>
   new LocalStore(root, uuid);

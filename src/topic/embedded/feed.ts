@@ -3,8 +3,8 @@
 import { type FileHandle, open, realpath } from 'node:fs/promises';
 import { VarveError } from '../../errors.ts';
 import type { Feed, FeedBatch, TopicEnds } from '../feed.ts';
-import { damaged, fileError, segmentPath } from './directory.ts';
-import { LogFollower } from './log-follower.ts';
+import { damaged, fileError, isMissing } from './directory.ts';
+import { type FoundSlices, LogFollower } from './log-follower.ts';
 import type { TopicState } from './log-state.ts';
 import { readReleased, writeReleased } from './released.ts';
 import { readExactly, sliceProblem } from './segment.ts';
@@ -51,20 +51,20 @@ class EmbeddedFeed implements Feed {
   }
 
   async read(topic: string, partition: number, from: bigint, maxBytes: number): Promise<FeedBatch> {
-    const ends = await this.ends(topic, partition);
-    if (from < ends.start || from > ends.end) throw offsetLost(topic, from, ends);
-    if (from === ends.end) return { partition, batches: [], nextOffset: from };
-    const { segment, slices } = await this.#log.find(topic, Number(from), maxBytes);
-    const file = segmentPath(this.#path, segment);
-    const handle = await open(file, 'r').catch((error: unknown) => {
-      throw fileError(error, file);
-    });
-    try {
-      const batches = await readSlices(handle, slices, file);
-      const [, base, records] = (slices.at(-1) as IndexedSlice).head;
-      return { partition, batches, nextOffset: BigInt(base + records) };
-    } finally {
-      await handle.close();
+    for (let before = -1n; ; ) {
+      const ends = await this.ends(topic, partition);
+      if (from < ends.start || from > ends.end) throw offsetLost(topic, from, ends);
+      if (from === ends.end) return { partition, batches: [], nextOffset: from };
+      const found = await this.#log.find(topic, Number(from), maxBytes);
+      const batches = found && (await readSlices(found));
+      if (batches) {
+        const [, base, records] = (found.slices.at(-1) as IndexedSlice).head;
+        return { partition, batches, nextOffset: BigInt(base + records) };
+      }
+      // Retention was faster, so the start has moved; a file that is missing without that is a loss.
+      if (ends.start === before)
+        throw damaged(this.#path, `a segment with offset ${from} of ${topic} is missing`);
+      before = ends.start;
     }
   }
 
@@ -145,31 +145,52 @@ class EmbeddedFeed implements Feed {
   }
 }
 
-/** Every batch is checked before it is handed out. Throws `record_corrupt`. */
-const readSlices = async (
-  handle: FileHandle,
-  slices: readonly IndexedSlice[],
-  file: string,
-): Promise<Uint8Array[]> => {
-  const batches: Uint8Array[] = [];
-  for (let next = 0; next < slices.length; ) {
-    const from = (slices[next] as IndexedSlice).at;
-    const first = next;
-    let to = from;
-    for (let slice = slices[next]; slice && slice.at <= to + GAP_BYTES; slice = slices[++next]) {
-      to = slice.at + slice.head[3];
+/** Every batch is checked before it is handed out; null when the file is gone. Throws `record_corrupt`. */
+const readSlices = async ({ path, slices }: FoundSlices): Promise<Uint8Array[] | null> => {
+  const file = await open(path, 'r').catch((error: unknown) => {
+    if (isMissing(error)) return null;
+    throw fileError(error, path);
+  });
+  if (file === null) return null;
+  try {
+    const batches: Uint8Array[] = [];
+    for (let next = 0; next < slices.length; ) {
+      const near = nearSlices(slices, next);
+      batches.push(...(await readNear(file, path, near)));
+      next += near.length;
     }
-    const bytes = await readExactly(handle, from, to - from).catch((error: unknown) => {
-      throw error instanceof RangeError ? damaged(file, error.message, error) : fileError(error, file);
-    });
-    for (const { head, at } of slices.slice(first, next)) {
-      const batch = bytes.subarray(at - from, at - from + head[3]);
-      const problem = sliceProblem(head, batch);
-      if (problem !== null) throw corruptSlice(file, head, problem);
-      batches.push(batch);
-    }
+    return batches;
+  } finally {
+    await file.close();
   }
-  return batches;
+};
+
+/** The slices from `first` on that lie close enough together to be read in one go. */
+const nearSlices = (slices: readonly IndexedSlice[], first: number): readonly IndexedSlice[] => {
+  let end = first + 1;
+  for (; end < slices.length; end++) {
+    const [before, slice] = [slices[end - 1] as IndexedSlice, slices[end] as IndexedSlice];
+    if (slice.at > before.at + before.head[3] + GAP_BYTES) break;
+  }
+  return slices.slice(first, end);
+};
+
+const readNear = async (
+  file: FileHandle,
+  path: string,
+  slices: readonly IndexedSlice[],
+): Promise<Uint8Array[]> => {
+  const from = (slices[0] as IndexedSlice).at;
+  const last = slices.at(-1) as IndexedSlice;
+  const bytes = await readExactly(file, from, last.at + last.head[3] - from).catch((error: unknown) => {
+    throw error instanceof RangeError ? damaged(path, error.message, error) : fileError(error, path);
+  });
+  return slices.map(({ head, at }) => {
+    const batch = bytes.subarray(at - from, at - from + head[3]);
+    const problem = sliceProblem(head, batch);
+    if (problem !== null) throw corruptSlice(path, head, problem);
+    return batch;
+  });
 };
 
 const corruptSlice = (file: string, [topic, offset]: IndexedSlice['head'], why: string): VarveError =>

@@ -2,7 +2,7 @@
 // Moves only forward with the mark; a log that was replaced under it is refused.
 import { type FileHandle, open } from 'node:fs/promises';
 import { VarveError } from '../../errors.ts';
-import { damaged, fileError, segmentPath } from './directory.ts';
+import { damaged, fileError, isMissing, segmentPath } from './directory.ts';
 import { LogState } from './log-state.ts';
 import { type Mark, readMark } from './mark.ts';
 import { readSegment, type Segment } from './recovery.ts';
@@ -11,6 +11,8 @@ import { type IndexedSlice, SliceIndex } from './slice-index.ts';
 
 /** Indexes of sealed segments that are kept: enough for sinks that read in different places. */
 const KEPT_INDEXES = 8;
+
+export type FoundSlices = { path: string; slices: readonly IndexedSlice[] };
 
 type Current = { number: number; file: FileHandle; position: number; index: SliceIndex };
 
@@ -66,19 +68,20 @@ export class LogFollower {
     return turn;
   }
 
-  /** The batches from `offset` on; the offset has to be there. */
-  async find(
-    topic: string,
-    offset: number,
-    maxBytes: number,
-  ): Promise<{ segment: number; slices: readonly IndexedSlice[] }> {
+  /** The batches from `offset` on; null when retention was faster: then the start has moved. */
+  async find(topic: string, offset: number, maxBytes: number): Promise<FoundSlices | null> {
     const segment = this.#segments.findLast(({ ends }) => (ends.get(topic) ?? 0) <= offset);
-    if (!segment) throw damaged(this.#path, `offset ${offset} of ${topic} is in no segment`);
-    const index = await this.#indexOf(segment);
+    if (!segment) return null;
+    const path = segmentPath(this.#path, segment.number);
+    const index = await this.#indexOf(segment).catch((error: unknown) => {
+      if (isMissing(error)) return null;
+      throw fileError(error, path);
+    });
+    if (index === null) return null;
     const slices = index.find(topic, offset, maxBytes);
     const base = slices[0]?.head[1] ?? Number.POSITIVE_INFINITY;
-    if (base <= offset) return { segment: segment.number, slices };
-    throw damaged(segmentPath(this.#path, segment.number), `offset ${offset} of ${topic} is missing`);
+    if (base <= offset) return { path, slices };
+    throw damaged(path, `offset ${offset} of ${topic} is missing`);
   }
 
   async close(): Promise<void> {
@@ -148,9 +151,7 @@ export class LogFollower {
   async #readIndex(number: number, bytes: number): Promise<SliceIndex> {
     const path = segmentPath(this.#path, number);
     const index = new SliceIndex();
-    const file = await open(path, 'r').catch((error: unknown) => {
-      throw fileError(error, path);
-    });
+    const file = await open(path, 'r');
     try {
       const { problem } = await scanFrames(file, { from: 0, to: bytes }, (head, place) =>
         index.add(head, place),

@@ -2,7 +2,7 @@
 // away what lies past the mark and is torn. Whatever cannot be explained by a crash is damage, and is
 // refused.
 import { type FileHandle, mkdir, open, unlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { VarveError } from '../../errors.ts';
 import {
   damaged,
@@ -36,7 +36,13 @@ export type Birth = { now: () => number; randomId: () => string };
 /** The directory, made if it is not there. Throws `state_foreign` when it holds something else. */
 export const prepareDirectory = async (path: string): Promise<void> => {
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    const first = await mkdir(path, { recursive: true, mode: 0o700 });
+    if (first === undefined) return;
+    // A new name is durable only when the directory that holds it is: from the deepest up to the first made.
+    for (let parent = dirname(resolve(path)); ; parent = dirname(parent)) {
+      await syncDirectory(parent);
+      if (parent === dirname(resolve(first))) return;
+    }
   } catch (error) {
     throw fileError(error, path);
   }

@@ -1,11 +1,12 @@
 // Why this connector has a replication client of its own: two ways in which pg-logical-replication confirms more than its
 // user did, each shown beside our reader in the same scene. If these tests fail because the library was mended, good.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, afterEach, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LogicalReplicationService, PgoutputPlugin } from 'pg-logical-replication';
 import { startPostgres, type TestPostgres } from '../../support/postgres.ts';
 import {
+  closeReaders,
   collect,
   collectAll,
   confirmedFlush,
@@ -14,6 +15,8 @@ import {
   openReader,
   rowsOf,
 } from './log-reader-harness.ts';
+
+afterEach(closeReaders);
 
 let server: TestPostgres;
 before(async () => {

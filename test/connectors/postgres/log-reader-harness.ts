@@ -109,8 +109,8 @@ export const openReader = (
   server: TestPostgres,
   place: LogPlace,
   { timing = {}, resolve = resolveAsText, url = server.url, more = {} }: ReaderExtras = {},
-): LogReader<LogTable> =>
-  makeLogReader({
+): LogReader<LogTable> => {
+  const reader = makeLogReader({
     connection: parseConnection({ url }),
     applicationName: 'varve_test',
     slot: place.slot,
@@ -121,6 +121,16 @@ export const openReader = (
     timing: { ...DEFAULT_TIMING, ...timing },
     ...more,
   });
+  open.push(reader);
+  return reader;
+};
+
+const open: LogReader<LogTable>[] = [];
+
+/** What a test that failed left open would keep its process alive. */
+export const closeReaders = async (): Promise<void> => {
+  for (const reader of open.splice(0)) await reader.close();
+};
 
 export const walEnd = async (server: TestPostgres): Promise<string> =>
   String((await server.query('SELECT pg_current_wal_insert_lsn()::text AS lsn'))[0]?.['lsn']);

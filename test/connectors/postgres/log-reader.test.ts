@@ -1,17 +1,20 @@
 // What the log reader makes of real transactions: order, ordinals, images, keys, truncates, messages.
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { after, afterEach, before, describe, test } from 'node:test';
 import type { VarveError } from '../../../src/errors.ts';
 import { startPostgres, type TestPostgres } from '../../support/postgres.ts';
 import {
   asText,
   type Copy,
+  closeReaders,
   collectAll,
   makeSlot,
   openReader,
   type ReaderExtras,
   rowsOf,
 } from './log-reader-harness.ts';
+
+afterEach(closeReaders);
 
 let server: TestPostgres;
 before(async () => {

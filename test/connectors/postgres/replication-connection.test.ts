@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { after, afterEach, before, describe, test } from 'node:test';
 import {
   type ConnectionOptions,
   openClient,
@@ -11,7 +11,9 @@ import {
 import { mapPostgresError, sqlStateOf } from '../../../connectors/postgres/error-map.ts';
 import { VarveError } from '../../../src/errors.ts';
 import { startPostgres, type TestPostgres } from '../../support/postgres.ts';
-import { collectAll, makeSlot, openReader, rowsOf } from './log-reader-harness.ts';
+import { closeReaders, collectAll, makeSlot, openReader, rowsOf } from './log-reader-harness.ts';
+
+afterEach(closeReaders);
 
 const invalid = { name: 'VarveError', kind: 'config_invalid' };
 

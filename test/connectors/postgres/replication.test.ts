@@ -3,13 +3,14 @@
 import assert from 'node:assert/strict';
 import type { AddressInfo } from 'node:net';
 import { connect as connectTcp, createServer, type Socket } from 'node:net';
-import { after, before, describe, test } from 'node:test';
+import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseLsn } from '../../../connectors/postgres/lsn.ts';
 import type { VarveError } from '../../../src/errors.ts';
 import { startPostgres, type TestPostgres } from '../../support/postgres.ts';
 import {
   type Copy,
+  closeReaders,
   collect,
   collectAll,
   confirmedFlush,
@@ -20,6 +21,8 @@ import {
   type ReaderExtras,
   rowsOf,
 } from './log-reader-harness.ts';
+
+afterEach(closeReaders);
 
 let server: TestPostgres;
 before(async () => {
@@ -91,10 +94,10 @@ describe('confirming', () => {
   });
 
   test('an idle stream reaches the end of the log, also through changes that nobody publishes', async () => {
-    await server.query('CREATE UNLOGGED TABLE quiet (id int)');
     const place = await makeSlot(server);
-    await server.query('INSERT INTO quiet SELECT generate_series(1, 1000)');
+    for (let n = 0; n < 20; n++) await server.query(`COMMENT ON TABLE t IS 'no row of any table ${n}'`);
     const end = String((await server.query('SELECT pg_current_wal_lsn()::text AS lsn'))[0]?.['lsn']);
+    assert.notEqual(end, place.start);
     const reader = openReader(server, place);
     const events = await collect(
       reader,
@@ -117,14 +120,14 @@ describe('slow and dead', () => {
   test('a consumer that pulls nothing for many timeouts keeps its connection, and loses nothing', async () => {
     const place = await makeSlot(server);
     await server.query(`INSERT INTO t SELECT g, repeat('x', 1000) FROM generate_series(10000, 39999) g`);
-    const reader = openReader(server, place, { timing: { senderTimeoutMs: 600 } });
+    const reader = openReader(server, place, { timing: { senderTimeoutMs: 2_000 } });
     const seen: Copy[] = [];
     let hasSlept = false;
     for await (const chunk of reader.read(place.start, AbortSignal.timeout(60_000))) {
       for (let event = chunk.next(); event; event = chunk.next()) {
         if (event.kind === 'row' && !hasSlept) {
           hasSlept = true;
-          await sleep(3_000);
+          await sleep(7_000);
         }
         seen.push(copyEvent(event));
       }
@@ -142,8 +145,10 @@ describe('slow and dead', () => {
       const event = chunk.next();
       if (event?.kind === 'row') {
         const early = copyEvent(event);
-        await insertEach(41_000, 20);
-        await sleep(100);
+        await server.query(
+          `INSERT INTO t SELECT g, repeat('o', 1000) FROM generate_series(500000, 519999) g`,
+        );
+        await sleep(200);
         assert.deepEqual(copyEvent(event), early);
         break;
       }
@@ -332,6 +337,21 @@ describe('refusals', () => {
     await assert.rejects(collectAll(reader, small, place.start), { name: 'VarveError', kind: 'log_lost' });
     await reader.close();
   });
+});
+
+test('a server that shuts down does not have to wait for the next idle moment', async () => {
+  await using own = await startPostgres();
+  await own.query('CREATE TABLE s (id int PRIMARY KEY)');
+  const place = await makeSlot(own);
+  const reader = openReader(own, place, { timing: { firstIdleMs: 20, idleMs: 3_600_000 } });
+  let stopped: Promise<void> | null = null;
+  const reading = collect(reader, place.start, (event) => {
+    if (event.kind === 'idle') reader.confirm(event.resume);
+    stopped ??= own.stop('fast');
+    return false;
+  });
+  await assert.rejects(reading, { name: 'VarveError', kind: 'source_unreachable' });
+  await stopped;
 });
 
 describe('after a crash of the server', () => {

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type pg from 'pg';
-import { detectRewrite, readTableFacts, type TableFacts } from '../../../connectors/postgres/rewrites.ts';
+import { detectRewrite, type TableFacts } from '../../../connectors/postgres/rewrites.ts';
+import { readTableFacts } from '../../../connectors/postgres/rewrites-look.ts';
 import { startPostgres, type TestPostgres } from '../../support/postgres.ts';
 
 let server: TestPostgres;
@@ -63,19 +64,19 @@ const SILENT: [what: string, setup: string, ddl: string[], reason: RegExp][] = [
     'ALTER TYPE that rewrites',
     PLAIN,
     ['ALTER TABLE t ALTER v TYPE int USING v::int'],
-    /type of column v was changed/,
+    /column v was altered, and/,
   ],
   [
     'ALTER TYPE that cuts',
     PLAIN,
     ['ALTER TABLE t ALTER v TYPE varchar(1) USING left(v, 1)'],
-    /type of column v/,
+    /column v was altered, and/,
   ],
   [
     'ALTER TYPE in a partitioned table',
     PARTED,
     ['ALTER TABLE t ALTER v TYPE int USING v::int'],
-    /type of column v/,
+    /column v was altered, and/,
   ],
   ['DROP and CREATE', PLAIN, ['DROP TABLE t', PLAIN], /dropped and made again/],
   [
@@ -105,6 +106,31 @@ const SILENT: [what: string, setup: string, ddl: string[], reason: RegExp][] = [
     PARTED,
     ['TRUNCATE t_a', "INSERT INTO t VALUES (1, 'new')"],
     /t_a was truncated/,
+  ],
+  [
+    'ALTER to the same type by another expression',
+    PLAIN,
+    ["ALTER TABLE t ALTER v TYPE varchar(10) USING v || '!'"],
+    /column v was altered, and/,
+  ],
+  [
+    'the same, and rows written after it',
+    PLAIN,
+    [
+      "ALTER TABLE t ALTER v TYPE varchar(10) USING v || '!'",
+      "INSERT INTO t VALUES (99, 'x'); UPDATE t SET v = 'y' WHERE id < 5",
+    ],
+    /column v was altered, and/,
+  ],
+  [
+    'ATTACH of a partitioned table with rows in it',
+    PARTED,
+    [
+      `CREATE TABLE t_x (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+       CREATE TABLE t_x1 PARTITION OF t_x FOR VALUES FROM (200) TO (300); INSERT INTO t_x VALUES (250, 'x')`,
+      'ALTER TABLE t ATTACH PARTITION t_x FOR VALUES FROM (200) TO (300)',
+    ],
+    /partition t_x1 was attached/,
   ],
 ];
 
@@ -143,6 +169,15 @@ const HARMLESS: [what: string, setup: string, ddl: string[]][] = [
   ['DROP of an empty leaf', EMPTY_LEAF, ['DROP TABLE t_c']],
   ['VACUUM FULL of a leaf', PARTED, ['VACUUM FULL t_a']],
   ['VACUUM FULL and ANALYZE of all leaves', PARTED, ['VACUUM (FULL, FREEZE, ANALYZE) t']],
+  ['VACUUM FULL and a new column', PLAIN, ['ALTER TABLE t ADD c int', 'VACUUM FULL t']],
+  ['VACUUM FULL and a wider type', PLAIN, ['ALTER TABLE t ALTER v TYPE text', 'VACUUM (FULL, FREEZE) t']],
+  ['VACUUM FULL and a constraint', PLAIN, ['VACUUM FULL t', 'ALTER TABLE t ALTER v SET NOT NULL']],
+  [
+    'ADD COLUMN with a default to an empty table',
+    'CREATE TABLE t (id int PRIMARY KEY)',
+    ['ALTER TABLE t ADD c int DEFAULT 7', 'INSERT INTO t VALUES (1)'],
+  ],
+  ['SET LOGGED and UNLOGGED', PLAIN, ['ALTER TABLE t SET UNLOGGED', 'ALTER TABLE t SET LOGGED']],
 ];
 
 for (const [what, setup, ddl] of HARMLESS) {

@@ -1,5 +1,5 @@
-// What a table tells whoever loads it: which version is the newest, what is damaged, lost or foreign, and what other
-// writers left in it; and what becomes of a writer that held on to an old version.
+// What a table tells whoever loads it: which version is the newest, what is damaged, lost or foreign, and
+// what other writers left in it; and what becomes of a writer that held on to an old version.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type ErrorKind, VarveError } from '../../../src/errors.ts';

@@ -2,7 +2,7 @@
 // added, renamed and widened, another bucket count, merged manifests, expired snapshots. And what its rows
 // must be.
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { bucketOf } from '../../../src/sinks/parquet/iceberg/bucket.ts';
@@ -273,8 +273,19 @@ export const makeSampleTable = async ({ time = true, expire = true } = {}): Prom
     io,
     state: life.state,
     directory,
-    metadata: fromFileUri(metadataFile(location, life.state.version)),
+    metadata: metadataPath(life.state),
     expected: new Map([...life.expected].filter(([id]) => kept.has(id))),
     [Symbol.asyncDispose]: () => rm(directory, { recursive: true }),
   };
+};
+
+/** Where readers find this version. */
+export const metadataPath = ({ location, version }: TableState): string =>
+  fromFileUri(metadataFile(location, version));
+
+/** All files ten days old, because an orphan search looks at nothing younger than three. */
+export const makeOld = async ({ directory }: SampleTable): Promise<void> => {
+  const then = new Date(Date.now() - 10 * 86_400_000);
+  for (const entry of await readdir(directory, { recursive: true, withFileTypes: true }))
+    if (entry.isFile()) await utimes(join(entry.parentPath, entry.name), then, then);
 };

@@ -69,6 +69,11 @@ export class Engine implements AsyncDisposable {
     return this.#run('query', request, answers);
   }
 
+  /** Process id, for people; null while there is none. */
+  get pid(): number | null {
+    return this.#child?.pid ?? null;
+  }
+
   /** Waits for what is under way, then ends the process. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;

@@ -123,7 +123,6 @@ export type ToEngine =
 export type WireError = { kind: ErrorKind; message: string; facts: Facts };
 
 export type FromEngine =
-  | { kind: 'ready' }
   | { kind: 'question'; question: number; ask: Question }
   | { kind: 'done'; id: number; result: Operations[OperationName]['result'] }
   | { kind: 'failed'; id: number; error: WireError };
