@@ -3,15 +3,17 @@
 import { parseArgs } from 'node:util';
 import { alignTable } from '../src/cli/output.ts';
 import { captureHuge, captureSingle, captureThousand, endToEnd } from './capture.ts';
+import { encode, parquet } from './codecs.ts';
 import { BenchDatabase } from './database.ts';
 import { latency } from './latency.ts';
 import type { Line, Settings } from './measure.ts';
+import { merge } from './merge.ts';
 import { snapshotToTopic } from './snapshot.ts';
 
 const HELP = `npm run bench -- [--only NAME] [--full] [--reps 3] [--scale 1] [--json]
 
   --only NAME   one bench (may be said more than once): capture-1000, capture-1, snapshot-topic, huge-transaction,
-                latency, end-to-end, encode, merge
+                latency, end-to-end, merge, encode, parquet
   --full        larger runs: 10M rows where it matters
   --reps N      repetitions; medians are printed
   --scale X     a part of the rows, such as 0.01, for trying the bench itself: such numbers mean nothing
@@ -27,6 +29,9 @@ const BENCHES: ReadonlyMap<string, Bench> = new Map([
   ['huge-transaction', captureHuge],
   ['latency', latency],
   ['end-to-end', endToEnd],
+  ['merge', merge],
+  ['encode', encode],
+  ['parquet', parquet],
 ]);
 
 const cell = (value: number | string | null | undefined): string =>
@@ -76,8 +81,17 @@ const main = async (): Promise<number> => {
     rows: (quick, full) => Math.max(1, Math.round(((values.full ? full : quick) * scale) / 1000)) * 1000,
   };
   await using database = await BenchDatabase.start();
-  for (const name of only) print((await BENCHES.get(name)?.(settings, database)) ?? [], values.json);
-  return 0;
+  let code = 0;
+  for (const name of only) {
+    try {
+      print((await BENCHES.get(name)?.(settings, database)) ?? [], values.json);
+    } catch (error) {
+      // The other benches' numbers are worth having all the same.
+      process.stderr.write(`${name} failed: ${error instanceof Error ? error.stack : String(error)}\n`);
+      code = 1;
+    }
+  }
+  return code;
 };
 
 process.exitCode = await main();

@@ -89,6 +89,17 @@ class Meter {
   }
 }
 
+/** CPU seconds that a running process and its children use from now on. */
+export const measureProcess = (pid: number): (() => number) => {
+  const meter = new Meter(pid);
+  const cpuSeconds = (): number => {
+    meter.sample();
+    return meter.cpuSeconds;
+  };
+  const before = cpuSeconds();
+  return () => cpuSeconds() - before;
+};
+
 type StartOptions = { env?: Readonly<Record<string, string>>; cwd?: string };
 
 /** Starts a program and measures it, its children included, until it ends. */
@@ -162,7 +173,7 @@ export const answer = (value: unknown): void => void process.stdout.write(JSON.s
 export type Sample = { value: number; others?: readonly number[]; cpuSeconds: number; peakMb: number };
 export type Contender = { name: string; run: () => Promise<Sample> };
 
-const median = (numbers: readonly number[]): number => {
+export const medianOf = (numbers: readonly number[]): number => {
   const sorted = [...numbers].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   const [low, high] = [sorted[middle - 1] ?? 0, sorted[middle] ?? 0];
@@ -170,7 +181,7 @@ const median = (numbers: readonly number[]): number => {
 };
 
 /** Prints what a reader needs to judge the numbers that follow. */
-const noteLoad = (what: string): void => {
+export const noteLoad = (what: string): void => {
   const [load = 0] = loadavg();
   const verdict = load > QUIET_LOAD ? `, above ${QUIET_LOAD}: do not quote this one` : '';
   process.stderr.write(`${what}: load ${load.toFixed(2)}${verdict}\n`);
@@ -192,10 +203,10 @@ export const runInTurn = async (
     }
   }
   const middle = (all: readonly Sample[]): Sample => ({
-    value: median(all.map(({ value }) => value)),
-    others: (all[0]?.others ?? []).map((_, at) => median(all.map(({ others }) => others?.[at] ?? 0))),
-    cpuSeconds: median(all.map(({ cpuSeconds }) => cpuSeconds)),
-    peakMb: median(all.map(({ peakMb }) => peakMb)),
+    value: medianOf(all.map(({ value }) => value)),
+    others: (all[0]?.others ?? []).map((_, at) => medianOf(all.map(({ others }) => others?.[at] ?? 0))),
+    cpuSeconds: medianOf(all.map(({ cpuSeconds }) => cpuSeconds)),
+    peakMb: medianOf(all.map(({ peakMb }) => peakMb)),
   });
   return new Map([...samples].map(([name, all]) => [name, middle(all)]));
 };

@@ -91,7 +91,8 @@ export const drain = async (
 ): Promise<Sample> => {
   const full = await pipeline.run(way);
   const empty = await pipeline.run(way);
-  const seconds = Math.max(0.001, full.seconds - empty.seconds);
+  const seconds = full.seconds - empty.seconds;
+  if (seconds <= 0) throw new Error('The run took no longer than one without work: more rows are needed.');
   const cpuSeconds = Math.max(0, full.cpuSeconds - empty.cpuSeconds);
   return { value: rowsOf(full) / seconds, cpuSeconds, peakMb: full.peakMb };
 };

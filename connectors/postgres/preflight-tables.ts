@@ -24,8 +24,8 @@ type TableRow = {
 const TABLES_SQL = `
   WITH RECURSIVE wanted AS (
     SELECT c.oid, w.schema || '.' || w.name AS root FROM unnest($1::text[], $2::text[]) AS w(schema, name)
-      JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname =
-        w.name
+      JOIN pg_namespace n ON n.nspname = w.schema
+      JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
     UNION ALL
     SELECT i.inhrelid, w.root FROM wanted w JOIN pg_inherits i ON i.inhparent = w.oid
       JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition)

@@ -37,8 +37,8 @@ type ServerFacts = {
 };
 
 const SERVER_SQL = `
-  SELECT current_setting('server_version_num')::int / 10000 AS major, current_setting('wal_level') AS
-    "walLevel",
+  SELECT current_setting('server_version_num')::int / 10000 AS major,
+         current_setting('wal_level') AS "walLevel",
          pg_is_in_recovery() AS standby, current_setting('max_replication_slots')::int AS "maxSlots",
          (SELECT count(*)::int FROM pg_replication_slots) AS slots,
          current_setting('max_wal_senders')::int AS "maxSenders",
@@ -49,8 +49,8 @@ const SERVER_SQL = `
          current_database() AS database, has_database_privilege(current_database(), 'CREATE') AS "mayCreate",
          (SELECT CASE setting WHEN '-1' THEN -1 ELSE setting::float8 * 1048576 END
             FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS "keepBytes",
-         (SELECT setting::float8 * 1024 FROM pg_settings WHERE name = 'logical_decoding_work_mem') AS
-           "workMemBytes",
+         (SELECT setting::float8 * 1024 FROM pg_settings
+           WHERE name = 'logical_decoding_work_mem') AS "workMemBytes",
          (SELECT nullif(setting, '0') || coalesce(unit, '') FROM pg_settings
            WHERE name = 'idle_replication_slot_timeout') AS "idleTimeout"
     FROM pg_roles r WHERE r.rolname = current_user`;
@@ -220,8 +220,8 @@ const checkOwners = async (client: pg.ClientBase, tables: readonly TableName[]):
   const { rows } = await client.query(
     `SELECT n.nspname AS schema, c.relname AS name, pg_get_userbyid(c.relowner) AS owner, current_user AS role
        FROM unnest($1::text[], $2::text[]) AS w(schema, name)
-       JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname =
-         w.name
+       JOIN pg_namespace n ON n.nspname = w.schema
+       JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
       WHERE NOT pg_has_role(c.relowner, 'USAGE')`,
     [tables.map(([schema]) => schema), tables.map(([, name]) => name)],
   );

@@ -129,10 +129,10 @@ const findGaps = async (
     `SELECT w.schema, w.name, c.relkind = 'p' AS partitioned, p.tablename IS NOT NULL AS published,
             p.rowfilter IS NOT NULL AS filtered, r.prattrs IS NOT NULL AS "columnList"
        FROM unnest($2::text[], $3::text[]) AS w(schema, name)
-       JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname =
-         w.name
-       LEFT JOIN pg_publication_tables p ON p.pubname = $1 AND p.schemaname = w.schema AND p.tablename =
-         w.name
+       JOIN pg_namespace n ON n.nspname = w.schema
+       JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+       LEFT JOIN pg_publication_tables p ON p.pubname = $1 
+             AND p.schemaname = w.schema AND p.tablename = w.name
        LEFT JOIN pg_publication_rel r ON r.prrelid = c.oid
              AND r.prpubid = (SELECT oid FROM pg_publication WHERE pubname = $1)`,
     [name, tables.map(([schema]) => schema), tables.map(([, table]) => table)],
@@ -207,8 +207,8 @@ export const publicationFaults = async (
 const UNIDENTIFIED_SQL = `
   WITH RECURSIVE wanted AS (
     SELECT c.oid FROM unnest($1::text[], $2::text[]) AS w(schema, name)
-      JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname =
-        w.name
+      JOIN pg_namespace n ON n.nspname = w.schema
+      JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
     UNION ALL
     SELECT i.inhrelid FROM wanted w JOIN pg_inherits i ON i.inhparent = w.oid
       JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition)
@@ -218,8 +218,8 @@ const UNIDENTIFIED_SQL = `
      WHEN 'f' THEN true
      WHEN 'd' THEN EXISTS (SELECT 1 FROM pg_index x
                             WHERE x.indrelid = c.oid AND x.indisprimary AND x.indisvalid AND x.indimmediate)
-     WHEN 'i' THEN EXISTS (SELECT 1 FROM pg_index x WHERE x.indrelid = c.oid AND x.indisreplident AND
-       x.indisvalid)
+     WHEN 'i' THEN EXISTS (SELECT 1 FROM pg_index x
+                            WHERE x.indrelid = c.oid AND x.indisreplident AND x.indisvalid)
      ELSE false END
    ORDER BY 1, 2`;
 

@@ -1,6 +1,6 @@
-// Owns the questions to the server from which rewrites are told: files, columns, partitions, and, only where one of
-// these changed, the age of rows. Ages, because a catalog row carries the transaction that wrote it, as a table's row
-// does. Judges nothing.
+// Owns the questions to the server from which rewrites are told: files, columns, partitions, and, only where
+// one of these changed, the age of rows. Ages, because a catalog row carries the transaction that wrote it,
+// as a table's row does. Judges nothing.
 import type pg from 'pg';
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import { quoteTable } from './publication.ts';
@@ -8,34 +8,39 @@ import { type ColumnFacts, changedColumns, type PartFacts, type TableFacts } fro
 
 const COLUMNS_SQL = `
   SELECT n.nspname AS schema, c.relname AS name, c.oid,
-         (SELECT coalesce(json_agg(json_build_object('id', a.attnum, 'name', a.attname, 'typeId', a.atttypid::int8,
-                   'typeModifier', a.atttypmod, 'version', a.xmin::text, 'hasMissingValue', a.atthasmissing)
-                   ORDER BY a.attnum), '[]')
+         (SELECT coalesce(json_agg(json_build_object('id', a.attnum, 'name', a.attname,
+                   'typeId', a.atttypid::int8, 'typeModifier', a.atttypmod, 'version', a.xmin::text,
+                   'hasMissingValue', a.atthasmissing) ORDER BY a.attnum), '[]')
             FROM pg_attribute a
-           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS columns
+           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+         ) AS columns
     FROM unnest($1::text[], $2::text[]) AS w(schema, name)
     JOIN pg_namespace n ON n.nspname = w.schema
     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name`;
 
-// A leaf counts as attached when the youngest link between it and the root was made. System columns (attnum -1) are
-// written once: they tell the transaction that made the table.
+// A leaf counts as attached when the youngest link between it and the root was made. System columns (attnum
+// -1) are written once: they tell the transaction that made the table.
 const PARTS_SQL = `
   WITH RECURSIVE tree AS (
-    SELECT oid AS root, oid, NULL::xid AS attached, NULL::int8 AS attached_at FROM unnest($1::oid[]) AS roots(oid)
+    SELECT oid AS root, oid, NULL::xid AS attached, NULL::int8 AS attached_at
+      FROM unnest($1::oid[]) AS roots(oid)
     UNION ALL
     SELECT t.root, i.inhrelid,
            CASE WHEN age(t.attached) < age(i.xmin) THEN t.attached ELSE i.xmin END,
            CASE WHEN age(t.attached) < age(i.xmin) THEN t.attached_at
                 WHEN age(t.attached) = age(i.xmin) THEN greatest(t.attached_at, i.cmin::text::int8)
                 ELSE i.cmin::text::int8 END
-      FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition)
+      FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid
+      JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition)
   SELECT t.root, t.oid, n.nspname AS schema, c.relname AS name, t.oid <> t.root AS "isLeaf",
-         coalesce(pg_relation_filenode(c.oid), 0) AS file, coalesce(pg_relation_size(c.oid), 0) = 0 AS "isEmpty",
+         coalesce(pg_relation_filenode(c.oid), 0) AS file,
+         coalesce(pg_relation_size(c.oid), 0) = 0 AS "isEmpty",
          t.attached::text AS attached, t.attached_at::text AS "attachedAt", c.xmin::text AS changed,
          has_table_privilege(c.oid, 'SELECT') AS "isReadable",
          EXISTS (SELECT 1 FROM pg_attribute a
                   WHERE a.attrelid = c.oid AND a.attnum = -1 AND a.xmin = t.attached) AS "isBornAttached"
-    FROM tree t JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'r' JOIN pg_namespace n ON n.oid = c.relnamespace
+    FROM tree t JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'r'
+    JOIN pg_namespace n ON n.oid = c.relnamespace
    ORDER BY 1, 2`;
 
 type PartRow = Pick<PartFacts, 'oid' | 'name' | 'isLeaf' | 'file' | 'isEmpty'> & {
@@ -143,7 +148,8 @@ const askAges = async (
   const { rows } = await client.query(
     `WITH sample AS MATERIALIZED (SELECT age(xmin) AS age ${from} LIMIT ${SAMPLE_ROWS})
      SELECT (SELECT max(age) FROM sample) AS oldest, (SELECT count(*)::int FROM sample) AS sampled,
-            ARRAY(SELECT age(version) FROM unnest($4::text[]::xid[]) AS version) AS columns, age($3::xid) AS file,
+            ARRAY(SELECT age(version) FROM unnest($4::text[]::xid[]) AS version) AS columns, age($3::xid) AS
+              file,
             EXISTS (SELECT 1 ${from} WHERE age(xmin) > age($1::xid)
                        OR (xmin = $1::xid AND cmin::text::int8 < $2::int8)) AS attach`,
     [part.attached, part.attachedAt, part.changed, columns.map(({ version }) => version)],

@@ -1,5 +1,6 @@
-// Owns the judgement whether rows changed without events between two looks: ADD COLUMN with a default, a rewriting
-// ALTER TYPE, ATTACH and DETACH PARTITION, TRUNCATE of a leaf. Pure; how it is looked is rewrites-look.ts's.
+// Owns the judgement whether rows changed without events between two looks: ADD COLUMN with a default, a
+// rewriting ALTER TYPE, ATTACH and DETACH PARTITION, TRUNCATE of a leaf. Pure; how it is looked is
+// rewrites-look.ts's.
 
 export type ColumnFacts = {
   id: number;
@@ -19,7 +20,10 @@ export type PartFacts = {
   isLeaf: boolean;
   file: number;
   isEmpty: boolean;
-  /** Columns (ids) that are younger than every row: the table was written anew with them, or filled after them. */
+  /**
+   * Columns (ids) that are younger than every row: the table was written anew with them, or filled after
+   * them.
+   */
   columnsWithoutOlderRows: readonly number[];
   /** Columns (ids) that rows older than them are known, or must be feared, to be there. */
   columnsWithOlderRows: readonly number[];
@@ -47,13 +51,13 @@ const movedParts = (before: TableFacts, now: TableFacts): PartFacts[] => {
 };
 
 /**
- * A new file alone proves nothing: VACUUM FULL, CLUSTER, SET TABLESPACE and TRUNCATE (which is an event) make one too,
- * and an alarm for each would stop people every night. What tells them apart:
- * - ALTER TABLE writes every row anew in its own transaction, and the catalog row of the column with them; VACUUM FULL
- *   and its like keep the transactions of the rows, and touch no column.
+ * A new file alone proves nothing: VACUUM FULL, CLUSTER, SET TABLESPACE and TRUNCATE (which is an event) make
+ * one too, and an alarm for each would stop people every night. What tells them apart:
+ * - ALTER TABLE writes every row anew in its own transaction, and the catalog row of the column with them;
+ *   VACUUM FULL and its like keep the transactions of the rows, and touch no column.
  * - So a table was rewritten when its file is new, a column was altered, and no row is older than that.
- * Where a column is altered harmlessly and the table is emptied and filled again between two looks, the alarm is
- * false; the other way round rows would be lost.
+ * Where a column is altered harmlessly and the table is emptied and filled again between two looks, the alarm
+ * is false; the other way round rows would be lost.
  * @returns the reason, for people; null: no row changed without an event
  */
 export const detectRewrite = (before: TableFacts, now: TableFacts): string | null => {

@@ -33,8 +33,8 @@ const STATE_SQL = `
   SELECT s.slot_name AS name, s.plugin, s.database, s.active_pid AS pid, s.wal_status,
          s.restart_lsn::text AS restart, s.confirmed_flush_lsn::text AS confirmed_flush,
          s.safe_wal_size::text AS safe_wal_size, to_jsonb(s)->>'invalidation_reason' AS invalidation_reason,
-         coalesce(a.application_name, '') AS application_name, coalesce(host(a.client_addr), 'local') AS
-           address
+         coalesce(a.application_name, '') AS application_name,
+         coalesce(host(a.client_addr), 'local') AS address
     FROM pg_replication_slots s LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid
    WHERE s.slot_name = $1`;
 

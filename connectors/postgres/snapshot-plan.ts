@@ -24,14 +24,14 @@ const RELATIONS_SQL = `
   WITH RECURSIVE wanted AS (
     SELECT c.oid, c.relkind, w.schema AS root_schema, w.name AS root_name
       FROM unnest($1::text[], $2::text[]) AS w(schema, name)
-      JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname =
-        w.name
+      JOIN pg_namespace n ON n.nspname = w.schema
+      JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
     UNION ALL
-    SELECT i.inhrelid, c.relkind, w.root_schema, w.root_name FROM wanted w JOIN pg_inherits i ON i.inhparent
-      = w.oid
+    SELECT i.inhrelid, c.relkind, w.root_schema, w.root_name FROM wanted w
+      JOIN pg_inherits i ON i.inhparent = w.oid
       JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition)
-  SELECT c.oid, w.root_schema AS "rootSchema", w.root_name AS "rootName", n.nspname AS schema, c.relname AS
-    name, c.relkind AS kind,
+  SELECT c.oid, w.root_schema AS "rootSchema", w.root_name AS "rootName",
+         n.nspname AS schema, c.relname AS name, c.relkind AS kind,
          pg_relation_filenode(c.oid) IS NOT DISTINCT FROM nullif(c.relfilenode, 0) AS "isSameFile",
          coalesce(pg_relation_size(c.oid), 0)::float8 / current_setting('block_size')::int AS blocks,
          c.relpages AS "oldBlocks", c.reltuples::float8 AS "oldRows"

@@ -26,6 +26,8 @@ export type GoldenOptions = {
   onRewrite?: 'stop' | 'ignore';
   /** `never`: a publication of all tables is there before, as it was for the recording. */
   publication?: 'auto' | 'never';
+  /** Catches up after every statement, not after all of them. */
+  stepwise?: boolean;
 };
 
 /** JSON is YAML. One reader, so that the snapshot's rows have one order. */
@@ -138,8 +140,11 @@ export const runGolden = async (
     await applySql(url.href, statements(caseDir, 'setup.sql'));
     if (options.publication === 'never') await applySql(url.href, [PUBLICATION]);
     await runOnce(file);
-    await applySql(url.href, statements(caseDir, 'changes.sql'));
-    await runOnce(file);
+    const changes = statements(caseDir, 'changes.sql');
+    for (const step of options.stepwise ? changes.map((sql) => [sql]) : [changes]) {
+      await applySql(url.href, step);
+      await runOnce(file);
+    }
     return await readTopics(join(directory, 'topic'));
   } finally {
     await server.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots');

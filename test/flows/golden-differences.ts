@@ -1,0 +1,223 @@
+// Owns where Varve is not as recorded: which cases wait for a mode that Varve does not have, what a case needs to start at
+// all, and every difference with its reason. docs/debezium.md tells the same to users. Knows no server.
+import type { AvroValue } from '../../src/topic/avro-read.ts';
+import type { DecodedRecord, Difference } from '../support/golden.ts';
+import type { GoldenOptions } from '../support/golden-run.ts';
+
+/** Recorded cases that are not run, with the reason. */
+export const OUT_OF_SCOPE: ReadonlyMap<string, string> = new Map([
+  ['incremental-snapshot', 'Debezium is asked by a signal table; Varve re-reads on a command'],
+  ['logical-message', 'messages of pg_logical_emit_message are not published'],
+  ['quoted-identifiers-avro-unicode', 'names are adjusted as avro only, not as avro_unicode'],
+  ['quoted-identifiers-none', 'names are adjusted as avro only; two of these columns would be one field'],
+  ['tx-metadata-heartbeat', 'neither transaction metadata nor heartbeats are published'],
+  ['types-numeric-double', 'decimals are precise only, not double'],
+  ['types-numeric-string', 'decimals are precise only, not string'],
+  ['types-temporal-connect', 'time precision is adaptive only, not connect'],
+  ['types-temporal-micro', 'time precision is adaptive only, not adaptive_time_microseconds'],
+]);
+
+const identity = 'Varve itself publishes no table whose updates would then fail in the source';
+
+/** What differs from the defaults of a pipeline file, with the reason. */
+export const OPTIONS: ReadonlyMap<string, GoldenOptions & { why: string }> = new Map([
+  ['ddl-columns', { why: 'a column with a default fills rows without events', onRewrite: 'ignore' }],
+  ['no-key', { why: identity, publication: 'never' }],
+  ['replident-nothing', { why: identity, publication: 'never' }],
+  ['snapshot-no-data', { why: 'snapshot.mode no_data', mode: 'never' }],
+  ['types-text', { why: 'the catalog told the labels of the enum as they were', stepwise: true }],
+]);
+
+type Row = Record<string, AvroValue>;
+type Value = { before: Row | null; after: Row | null; op: string; source: Row };
+type AvroField = { name: string; type: unknown; default?: unknown };
+type AvroEnvelope = { fields: [{ type: ['null', { fields: AvroField[] }] }] };
+
+const valueOf = (record: DecodedRecord): Value | null => record.value as Value | null;
+
+const withSource = (record: DecodedRecord, changes: Row): DecodedRecord => {
+  const value = valueOf(record);
+  return value === null
+    ? record
+    : { ...record, value: { ...value, source: { ...value.source, ...changes } } as never };
+};
+
+const withAfter = (record: DecodedRecord, after: Row): DecodedRecord => ({
+  ...record,
+  value: { ...valueOf(record), after } as never,
+});
+
+/** Another set of columns, in the row's schema and, by `rename`, nowhere else. */
+const withFields = (record: DecodedRecord, change: (fields: AvroField[]) => AvroField[]): DecodedRecord => {
+  if (record.valueSchema === null) return record;
+  const schema = JSON.parse(record.valueSchema) as AvroEnvelope;
+  const row = schema.fields[0].type[1];
+  row.fields = change(row.fields);
+  return { ...record, valueSchema: JSON.stringify(schema) };
+};
+
+/** The row `id` as `op` wrote it has `ours` in `column`. */
+const differs = (why: string, column: string, rows: readonly [op: string, id: number, ours: AvroValue][]) =>
+  rows.map(
+    ([op, id, ours]): Difference => ({
+      why: `${why} (${column}, ${op} ${id})`,
+      apply: (record) => {
+        const value = valueOf(record);
+        if (value?.op !== op || value.after?.id !== id) return record;
+        return withAfter(record, { ...value.after, [column]: ours });
+      },
+    }),
+  );
+
+type TextColumn = { name: string; behind: string; values: Readonly<Record<number, string | null>> };
+
+/** Debezium leaves out the column's type; `values` by id, as Varve has them in snapshot and stream alike. */
+const textColumn = ({ name, behind, values }: TextColumn): Difference => ({
+  why: `types that Debezium does not know are published as text (${name})`,
+  apply: (record) => {
+    const after = valueOf(record)?.after;
+    if (!after) return record;
+    const added = withAfter(record, { ...after, [name]: values[Number(after.id) % 100] ?? null });
+    return withFields(added, (fields) => {
+      const at = fields.findIndex((field) => field.name === behind) + 1;
+      return fields.toSpliced(at, 0, { name, type: ['null', 'string'], default: null });
+    });
+  },
+});
+
+/** Varve marks a snapshot's rows while they go out; which one is the last of all is not known by then. */
+const MARKS: Difference = {
+  why: 'rows of a snapshot are marked first or true, the last ones too',
+  apply: (record) => {
+    const mark = valueOf(record)?.source.snapshot;
+    const isPlain = mark === undefined || mark === 'false' || mark === 'first' || mark === 'true';
+    return isPlain ? record : withSource(record, { snapshot: 'true' });
+  },
+};
+
+const ONLY_ROW: Difference = {
+  why: 'the only row of a snapshot is marked first, not last',
+  apply: (record) =>
+    valueOf(record)?.source.snapshot === 'last' ? withSource(record, { snapshot: 'first' }) : record,
+};
+
+const GENERATED: Difference = {
+  why: 'the log does not carry generated columns, so the snapshot does not either',
+  apply: (record) => {
+    const after = valueOf(record)?.after;
+    if (!after || !('b' in after)) return record;
+    const { b: _generated, ...rest } = after;
+    return withFields(withAfter(record, rest), (fields) => fields.filter(({ name }) => name !== 'b'));
+  },
+};
+
+const ROOT = 'golden.public.p';
+
+const PARTITIONS: readonly Difference[] = [
+  {
+    why: 'the snapshot has rows of partitions once',
+    apply: (record) => (record.topic !== ROOT && valueOf(record)?.op === 'r' ? null : record),
+  },
+  {
+    why: 'rows of partitions go to the topic of the partitioned table',
+    apply: (record) => {
+      if (record.topic === ROOT) return record;
+      const rooted = (text: string | null): string | null => text?.replaceAll(record.topic, ROOT) ?? null;
+      const { keySchema, valueSchema } = record;
+      const moved = {
+        ...record,
+        topic: ROOT,
+        keySchema: rooted(keySchema),
+        valueSchema: rooted(valueSchema),
+      };
+      return withSource(moved, { table: 'p' });
+    },
+  },
+];
+
+const TRUNCATES: Difference = {
+  why: 'truncates are published, not skipped',
+  isExtra: (record) => valueOf(record)?.op === 't',
+};
+
+const NEGATIVE_SCALE: Difference = {
+  why: 'a negative scale has no Avro form: the digits are spelt out instead (the schema)',
+  apply: (record) =>
+    withFields(record, (fields) =>
+      fields.map((field) => {
+        if (field.name !== 'c_num_neg') return field;
+        const text = JSON.stringify(field)
+          .replace(/"scale":\d+,"precision":\d+/, '"scale":0,"precision":6')
+          .replace(/"scale":"\d+"/, '"scale":"0"')
+          .replace(/"connect.decimal.precision":"\d+"/, '"connect.decimal.precision":"6"');
+        return JSON.parse(text) as AvroField;
+      }),
+    ),
+};
+
+const scale = 'a negative scale has no Avro form: the digits are spelt out instead';
+const julian = 'the snapshot reads dates before 1582-10-15 by another calendar than the stream';
+const infinite = 'the snapshot has other numbers for infinity than the stream';
+const overflow = 'microseconds past 64 bits wrap around; the highest number stands in, the text is beside it';
+const isName = 'the stream loses values of the type name';
+const isDefault = 'a NULL is published as the default of the column';
+const notNumber = 'NaN and infinity become NULL; zero stands in, the text is beside it';
+const ZERO = Uint8Array.of(0);
+
+const QUERY = "'fat' & ( 'cat' | 'rat' )";
+
+const BY_CASE: Readonly<Record<string, readonly Difference[]>> = {
+  'defaults-notnull': [
+    ...differs(isDefault, 'n_uuid', [['c', 2, null]]),
+    ...differs(isDefault, 'n_txt_q', [['u', 1, null]]),
+    ...differs(isDefault, 'n_json', [['u', 1, null]]),
+  ],
+  'generated-columns': [GENERATED],
+  partitions: PARTITIONS,
+  'truncate-skipped': [TRUNCATES],
+  'types-extension': [
+    textColumn({ name: 'c_lquery', behind: 'c_ltree', values: { 1: '*.Science.*', 2: '*' } }),
+  ],
+  'types-geo-range-fts': [
+    textColumn({ name: 'c_tsq', behind: 'c_tsv', values: { 1: QUERY } }),
+    textColumn({ name: 'c_i4mr', behind: 'c_dr', values: { 1: '{[1,3),[5,8)}', 2: '{}' } }),
+  ],
+  'types-numeric-nan-precise': [
+    ...differs(notNumber, 'c_num', [
+      ['c', 2, { scale: 0, value: ZERO }],
+      ['c', 4, { scale: 0, value: ZERO }],
+    ]),
+    ...differs(notNumber, 'c_num_12_2', [['c', 3, ZERO]]),
+  ],
+  'types-numeric-negative-scale': [
+    NEGATIVE_SCALE,
+    ...differs(scale, 'c_num_neg', [
+      ['r', 1, Uint8Array.of(0x01, 0xe2, 0x6c)],
+      ['c', 2, Uint8Array.of(0xf0, 0xbe, 0x24)],
+    ]),
+  ],
+  'types-temporal': differs(julian, 'c_date', [['r', 4, -141_432]]),
+  'types-temporal-extreme': [
+    ...differs(infinite, 'c_date', [
+      ['r', 1, 2_146_033_979],
+      ['r', 2, -2_147_472_691],
+    ]),
+    ...differs(julian, 'c_date', [
+      ['r', 3, -735_160],
+      ['r', 4, -2_440_550],
+      ['r', 6, -719_163],
+    ]),
+    ...differs(overflow, 'c_ts', [['c', 107, 2n ** 63n - 1n]]),
+  ],
+  'types-text': differs(isName, 'c_name', [
+    ['c', 101, 'some_name'],
+    ['c', 102, ''],
+  ]),
+};
+
+/** All differences of a case; `marks` are the recorded marks of its snapshot's rows. */
+export const differencesOf = (name: string, marks: readonly string[]): readonly Difference[] => {
+  const own = BY_CASE[name] ?? [];
+  if (marks.length === 0) return own;
+  return [...own, marks.includes('first') ? MARKS : ONLY_ROW];
+};
