@@ -1,5 +1,5 @@
-// What `npm run bench` runs: all benches, or one. `--json` prints one object a line; everything else goes to standard
-// error. README.md quotes nothing but what this prints.
+// What `npm run bench` runs: all benches, or one. `--json` prints one object a line; everything else goes to
+// standard error. README.md quotes nothing but what this prints.
 import { parseArgs } from 'node:util';
 import { alignTable } from '../src/cli/output.ts';
 import { captureHuge, captureSingle, captureThousand, endToEnd } from './capture.ts';
@@ -12,8 +12,8 @@ import { snapshotToTopic } from './snapshot.ts';
 
 const HELP = `npm run bench -- [--only NAME] [--full] [--reps 3] [--scale 1] [--json]
 
-  --only NAME   one bench (may be said more than once): capture-1000, capture-1, snapshot-topic, huge-transaction,
-                latency, end-to-end, merge, encode, parquet
+  --only NAME   one bench (may be said more than once): capture-1000, capture-1, snapshot-topic,
+                huge-transaction, latency, end-to-end, merge, encode, parquet
   --full        larger runs: 10M rows where it matters
   --reps N      repetitions; medians are printed
   --scale X     a part of the rows, such as 0.01, for trying the bench itself: such numbers mean nothing

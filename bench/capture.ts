@@ -1,5 +1,5 @@
-// Owns the benches of the log: how fast a backlog goes to the topic, and on to the table, beside readers of the same
-// backlog that do nothing. Every contender of a bench reads the same bytes of log.
+// Owns the benches of the log: how fast a backlog goes to the topic, and on to the table, beside readers of
+// the same backlog that do nothing. Every contender of a bench reads the same bytes of log.
 import { type BenchDatabase, type Shape, SLOT } from './database.ts';
 import { type Backlog, captureFloors, capturePeer } from './floors.ts';
 import { type Contender, type Line, makeLine, runInTurn, type Sample, type Settings } from './measure.ts';
@@ -7,14 +7,13 @@ import { type Counts, drain, expectRows, VarvePipeline } from './varve-pipeline.
 
 type Drain = { database: BenchDatabase; pipeline: VarvePipeline; backlog: Backlog };
 
-/** A pipeline that has caught up with the empty table, then the load: what it has to do is the backlog. */
+/** Lets the pipeline catch up with the empty table, then loads: what it has to do is the backlog. */
 const makeBacklog = async (
   database: BenchDatabase,
-  shape: Shape,
-  { rows, table = false }: { rows: number; table?: boolean },
+  pipeline: VarvePipeline,
+  { shape, rows }: { shape: Shape; rows: number },
 ): Promise<Drain> => {
   await database.reset();
-  const pipeline = await VarvePipeline.make(database, { snapshot: 'never', table });
   await pipeline.run('socket');
   await pipeline.keep();
   await database.keepSlot();
@@ -39,8 +38,8 @@ const captureShape = async (
   database: BenchDatabase,
   { name, shape, rows, target }: CaptureShape,
 ): Promise<Line[]> => {
-  const made = await makeBacklog(database, shape, { rows });
-  await using _pipeline = made.pipeline;
+  await using pipeline = await VarvePipeline.make(database, { snapshot: 'never' });
+  const made = await makeBacklog(database, pipeline, { shape, rows });
   const changes = ({ changes: seen }: Counts): number => expectRows('varve', seen, rows);
   const varve = (way: 'socket' | 'tcp'): Contender => ({
     name: `varve-${way}`,
@@ -78,8 +77,8 @@ export const captureSingle = (settings: Settings, database: BenchDatabase): Prom
 /** One transaction of everything: memory is what matters. */
 export const captureHuge = async (settings: Settings, database: BenchDatabase): Promise<Line[]> => {
   const rows = settings.rows(1_000_000, 10_000_000);
-  const made = await makeBacklog(database, 'one', { rows });
-  await using _pipeline = made.pipeline;
+  await using pipeline = await VarvePipeline.make(database, { snapshot: 'never' });
+  const made = await makeBacklog(database, pipeline, { shape: 'one', rows });
   const changes = ({ changes: seen }: Counts): number => expectRows('varve', seen, rows);
   const run = (): Promise<Sample> => drainAgain(made, 'socket', changes);
   const results = await runInTurn('huge-transaction', [{ name: 'varve', run }], settings);
@@ -97,8 +96,8 @@ export const endToEnd = async (settings: Settings, database: BenchDatabase): Pro
   ] as const;
   for (const { name, shape } of shapes) {
     const rows = settings.rows(1_000_000, 1_000_000);
-    const made = await makeBacklog(database, shape, { rows, table: true });
-    await using _pipeline = made.pipeline;
+    await using pipeline = await VarvePipeline.make(database, { snapshot: 'never', table: true });
+    const made = await makeBacklog(database, pipeline, { shape, rows });
     // A delete is followed by its tombstone, which the table folds as well; a change counts once.
     const folded = ({ changes, folded: seen }: Counts): number => {
       if (shape === 'thousand') expectRows('varve', seen, rows);

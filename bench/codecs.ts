@@ -1,4 +1,5 @@
-// Owns the benches of single steps: rows to Avro, and rows to Parquet, each beside a library that does the same.
+// Owns the benches of single steps: rows to Avro, and rows to Parquet, each beside a library that does the
+// same.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,7 +27,7 @@ const compare = async (settings: Settings, { name, rows, other, contenders }: St
   );
 };
 
-/** Whole Debezium envelopes: from the log's text to records (Varve), from ready objects to values only (avsc). */
+/** Whole envelopes: Varve from the log's text to records, avsc from ready objects to values only. */
 export const encode = (settings: Settings): Promise<Line[]> => {
   const rows = settings.rows(3_000_000, 3_000_000);
   const contenders = (['varve', 'avsc'] as const).map((library) =>

@@ -1,9 +1,9 @@
-// Owns the benches' database: a PostgreSQL 17 of its own, the 10-column table, the loads in several transaction shapes,
-// and slots that can be read again and again. Knows no bench.
+// Owns the benches' database: a PostgreSQL 17 of its own, the 10-column table, the loads in several
+// transaction shapes, and slots that can be read again and again. Knows no bench.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startPostgres, type TestPostgres } from '../test/support/postgres.ts';
 
-/** Every pipeline of the benches has this name, and its slot and publication the names that follow from it. */
+/** Every pipeline of the benches has this name; slot and publication have the names that follow from it. */
 export const PIPELINE = 'bench';
 export const SLOT = `varve_${PIPELINE}`;
 export const PUBLICATION = `varve_${PIPELINE}`;
@@ -14,7 +14,7 @@ const KEPT_SLOT = 'bench_kept';
 /** Address in parts; `host` is a folder for the Unix socket. */
 export type Address = { host: string; port: number; user: string; password: string; database: string };
 
-/** `single`: one row a transaction; `thousand`: 1000; `one`: all rows in one; `mixed`: 1000 with updates and deletes. */
+/** Rows a transaction: one; 1000; all; 1000 changes with updates and deletes among them. */
 export type Shape = 'single' | 'thousand' | 'one' | 'mixed';
 
 const SETTINGS = {
@@ -32,7 +32,7 @@ const columns = (id: string): string =>
    ((${id} % 1000000) / 100.0)::numeric(12,2), ${id} % 2 = 0,
    '2026-01-01'::timestamptz + ${id} * interval '1 second',
    '2026-01-01'::timestamptz + ${id} * interval '1 millisecond',
-   CASE WHEN ${id} % 10 = 0 THEN NULL ELSE 'note-abcdefghijklmnopqrs-' || lpad((${id} % 10000)::text, 4, '0') END`;
+   CASE WHEN ${id} % 10 > 0 THEN 'note-abcdefghijklmnopqrs-' || lpad((${id} % 10000)::text, 4, '0') END`;
 
 const TABLE_SQL = `
 CREATE TABLE ${TABLE} (
@@ -131,7 +131,7 @@ export class BenchDatabase implements AsyncDisposable {
     }
   }
 
-  /** Keeps the pipeline's slot as it is now, so that every repetition reads the same log from the same place. */
+  /** Keeps the pipeline's slot as it is now: every repetition reads the same log from the same place. */
   async keepSlot(): Promise<void> {
     await this.#server.query('SELECT pg_copy_logical_replication_slot($1, $2)', [SLOT, KEPT_SLOT]);
   }

@@ -1,5 +1,6 @@
-// A program that encodes the same rows again and again, with Varve's envelope writer (which starts from the log's text and
-// also writes key, headers and record) or with avsc (which starts from ready objects), and prints how long that took.
+// A program that encodes the same rows again and again, with Varve's envelope writer (which starts from the
+// log's text and also writes key, headers and record) or with avsc (which starts from ready objects), and
+// prints how long that took.
 import avsc from 'avsc';
 import type { RowChange } from '../src/change/event.ts';
 import { type AvroValue, compileReader } from '../src/topic/avro-read.ts';
@@ -45,7 +46,7 @@ const encodeAll = (): void => {
   }
 };
 
-/** As avsc wants them: numbers, and Buffers for bytes. Nanoseconds do not fit into a number and become null. */
+/** As avsc wants them: numbers, and Buffers for bytes. Nanoseconds do not fit and become null. */
 const forAvsc = (value: AvroValue): unknown => {
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : null;
   if (value instanceof Uint8Array) return Buffer.from(value);

@@ -1,5 +1,5 @@
-// Owns what Varve's rates are held against, measured in the same run: programs that read the same rows and do nothing with
-// them, and a peer. Knows nothing of Varve.
+// Owns what Varve's rates are held against, measured in the same run: programs that read the same rows and do
+// nothing with them, and a peer. Knows nothing of Varve.
 import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
 import { type BenchDatabase, PUBLICATION, TABLE } from './database.ts';

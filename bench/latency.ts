@@ -1,5 +1,5 @@
-// Owns the bench of latency: from the moment that a row was due to be written until a reader has it, at a steady rate. The
-// floor is a raw client of the server's log that does nothing with what it gets.
+// Owns the bench of latency: from the moment that a row was due to be written until a reader has it, at a
+// steady rate. The floor is a raw client of the server's log that does nothing with what it gets.
 import { type BenchDatabase, PUBLICATION, SLOT } from './database.ts';
 import {
   type Contender,

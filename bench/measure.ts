@@ -1,5 +1,5 @@
-// Owns measuring: what a program costs while it runs (its own processes' CPU and memory, read from /proc), repetitions
-// in turn, medians, and the line that a bench prints. Knows no database and no bench.
+// Owns measuring: what a program costs while it runs (its own processes' CPU and memory, read from /proc),
+// repetitions in turn, medians, and the line that a bench prints. Knows no database and no bench.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
@@ -24,7 +24,7 @@ export type Settings = {
 };
 
 export type Cost = { seconds: number; cpuSeconds: number; peakMb: number };
-export type Finished = Cost & { stdout: string };
+type Finished = Cost & { stdout: string };
 export type Started = {
   child: ChildProcess;
   /** Costs until now. */
@@ -169,7 +169,7 @@ export const runScript = async <Answer>(
 export const readRequest = <Request>(): Request => JSON.parse(process.env.BENCH_REQUEST ?? '') as Request;
 export const answer = (value: unknown): void => void process.stdout.write(JSON.stringify(value));
 
-/** `value` in the bench's unit, `others` more of its kind; costs of the whole process unless its maker knows better. */
+/** `value` in the bench's unit, `others` more of its kind; costs are the work's alone where known. */
 export type Sample = { value: number; others?: readonly number[]; cpuSeconds: number; peakMb: number };
 export type Contender = { name: string; run: () => Promise<Sample> };
 

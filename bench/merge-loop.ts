@@ -1,5 +1,6 @@
-// A program that folds into a table of many current rows, as a running sink does. `build` makes the table; `change` commits
-// the cases again and again, onto the history that it grows itself, and prints what each commit and its upkeep took.
+// A program that folds into a table of many current rows, as a running sink does. `build` makes the table;
+// `change` commits the cases again and again, onto the history that it grows itself, and prints what each
+// commit and its upkeep took.
 import { randomUUID } from 'node:crypto';
 import { openParquetSink } from '../src/sinks/parquet/sink.ts';
 import type { FoldContext, TableSink } from '../src/sinks/sink.ts';

@@ -1,5 +1,5 @@
-// Owns the bench of the fold: changes merged into a table that holds many rows already, by how many they are and where
-// their keys lie.
+// Owns the bench of the fold: changes merged into a table that holds many rows already, by how many they are
+// and where their keys lie.
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
-// Owns record batches of changes of the benches' table, as capture would have published them. For loops that fold without
-// a server.
+// Owns record batches of changes of the benches' table, as capture would have published them. For loops that
+// fold without a server.
 import type { RowChange } from '../src/change/event.ts';
 import { formatOrder } from '../src/change/order.ts';
 import { EnvelopeWriter } from '../src/topic/envelope.ts';

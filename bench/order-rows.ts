@@ -1,5 +1,5 @@
-// Owns the benches' table without a database: its rows as the log prints them, and Varve's own encoder for them. For
-// loops that need records and no server.
+// Owns the benches' table without a database: its rows as the log prints them, and Varve's own encoder for
+// them. For loops that need records and no server.
 import { makeSourceBlock, makeSourcePosition } from '../connectors/postgres/source-block.ts';
 import { type ColumnShape, makeEncoders, prepareTable } from '../connectors/postgres/table.ts';
 import { mapType, type SourceType } from '../connectors/postgres/type-map.ts';

@@ -1,5 +1,5 @@
-// A program that writes the same rows to a Parquet file, with the engine's own way (columns into DuckDB, COPY with zstd) or
-// with parquetjs-lite (objects, gzip), and prints how long that took.
+// A program that writes the same rows to a Parquet file, with the engine's own way (columns into DuckDB, COPY
+// with zstd) or with parquetjs-lite (objects, gzip), and prints how long that took.
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { EngineValue } from '../src/sinks/parquet/columns-value.ts';

@@ -1,5 +1,5 @@
-// A program for the floor of capture: reads a slot without decoding, counts inserts, updates and deletes, and prints how
-// long that took.
+// A program for the floor of capture: reads a slot without decoding, counts inserts, updates and deletes, and
+// prints how long that took.
 
 import { answer, readRequest } from './measure.ts';
 import { type StreamRequest, streamRaw } from './stream-socket.ts';

@@ -1,5 +1,5 @@
-// A program for the peer of capture: reads a slot with the npm package pg-logical-replication, which decodes into
-// objects, counts the rows and prints how long that took.
+// A program for the peer of capture: reads a slot with the npm package pg-logical-replication, which decodes
+// into objects, counts the rows and prints how long that took.
 import { LogicalReplicationService, PgoutputPlugin } from 'pg-logical-replication';
 import { answer, readRequest } from './measure.ts';
 import type { StreamRequest } from './stream-socket.ts';

@@ -1,5 +1,5 @@
-// Owns a replication stream that decodes nothing, for floors: logs in with pg, then reads the raw socket in large pieces
-// and walks over the frames. Shares no code with Varve's reader, so that it stays a floor.
+// Owns a replication stream that decodes nothing, for floors: logs in with pg, then reads the raw socket in
+// large pieces and walks over the frames. Shares no code with Varve's reader, so that it stays a floor.
 import { Socket } from 'node:net';
 import pg from 'pg';
 import type { Address } from './database.ts';
@@ -15,12 +15,12 @@ export type StreamRequest = {
   publication: string;
   /** How many are enough. */
   rows: number;
-  /** Pause between two reads, so that the kernel merges what arrives meanwhile; 0 where every moment counts. */
+  /** Pause between two reads, so that the kernel merges what arrives meanwhile; 0 for latency. */
   pauseMs: number;
 };
 
-/** Called for every pgoutput message: its tag, and where it begins in `bytes`. Gives true when it has seen enough. */
-export type OnMessage = (tag: number, bytes: Buffer, at: number) => boolean;
+/** Called for every pgoutput message: its tag, and where it begins in `bytes`. True: that is enough. */
+type OnMessage = (tag: number, bytes: Buffer, at: number) => boolean;
 
 const frame = (type: string, body: Buffer): Buffer => {
   const head = Buffer.alloc(5);

@@ -1,4 +1,5 @@
-// A program for the floor of latency: prints when each inserted row arrived at a client that does nothing with it.
+// A program for the floor of latency: prints when each inserted row arrived at a client that does nothing
+// with it.
 
 import { answer, readRequest } from './measure.ts';
 import { type StreamRequest, streamRaw } from './stream-socket.ts';

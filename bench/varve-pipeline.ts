@@ -1,5 +1,5 @@
-// Owns running Varve as a bench needs it: a folder with a pipeline file, the real command as a measured child process,
-// and a topic that can be put back to where it was. Knows no floor.
+// Owns running Varve as a bench needs it: a folder with a pipeline file, the real command as a measured child
+// process, and a topic that can be put back to where it was. Knows no floor.
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,7 +24,7 @@ const fileText = (database: BenchDatabase, way: 'socket' | 'tcp', options: Pipel
     log: { level: 'warn' },
   });
 
-export type PipelineOptions = { snapshot: 'initial' | 'never'; table?: boolean };
+type PipelineOptions = { snapshot: 'initial' | 'never'; table?: boolean };
 export type Counts = { rows: number; changes: number; folded: number };
 
 export class VarvePipeline implements AsyncDisposable {
@@ -81,8 +81,8 @@ export class VarvePipeline implements AsyncDisposable {
 }
 
 /**
- * A run that has work, less one right after it that has none: starting and looking whether there is more is not what is
- * measured. Value: rows a second.
+ * A run that has work, less one right after it that has none: starting, and looking whether there is more,
+ * is not what is measured. Value: rows a second.
  */
 export const drain = async (
   pipeline: VarvePipeline,

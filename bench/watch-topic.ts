@@ -1,5 +1,6 @@
-// A program that prints when each row can be read from the topic, by the Feed that sinks and consumers use. With a file it
-// runs that pipeline in the same process, as `varve run` does with a sink; without, it is a consumer of its own.
+// A program that prints when each row can be read from the topic, by the Feed that sinks and consumers use.
+// With a file it runs that pipeline in the same process, as `varve run` does with a sink; without, it is a
+// consumer of its own.
 import { AvroCursor } from '../src/topic/avro-cursor.ts';
 import { codecById } from '../src/topic/compression.ts';
 import { openEmbeddedFeed } from '../src/topic/embedded/feed.ts';

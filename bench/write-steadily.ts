@@ -1,5 +1,5 @@
-// A program that commits single rows on a fixed schedule, whatever the server does: a row that is late is sent late, and
-// counts from when it should have been sent. Prints when the first one was due.
+// A program that commits single rows on a fixed schedule, whatever the server does: a row that is late is
+// sent late, and counts from when it should have been sent. Prints when the first one was due.
 import pg from 'pg';
 import { type Address, INSERT_SQL } from './database.ts';
 import { answer, readRequest } from './measure.ts';

@@ -94,15 +94,24 @@ const writeState = async (options: BeginOptions, records: Records): Promise<void
 const writeStateAt = (point: CrashPoint, options: BeginOptions, records: Records): Promise<void> =>
   durably(point, () => writeState(options, records));
 
+/** Who the source is, and what its tables look like while rows and topic agree. */
+export const identityRecord = async ({
+  name,
+  kind,
+  source,
+}: Pick<BeginOptions, 'name' | 'kind' | 'source'>): Promise<Record<string, object>> => {
+  const identity: IdentityRecord = { pipeline: name, kind, source: { ...(await source.identity()) } };
+  return { [STATE_KEYS.identity]: identity };
+};
+
 /** A new log, a new epoch, every table read. Rows of an interrupted start stay in the topic: the sweep closes them. */
 const startAnew = async (options: BeginOptions, signal: AbortSignal): Promise<Begun> => {
-  const { source, publisher, outbox, name, kind, selection, snapshot, onStep } = options;
+  const { source, publisher, outbox, selection, snapshot, onStep } = options;
   const epoch = (read<EpochRecord>(publisher, STATE_KEYS.epoch)?.epoch ?? 0) + 1;
   const tables = (await source.tables()).map((table) => table.name);
-  const identity: IdentityRecord = { pipeline: name, kind, source: await source.identity() };
   const intent: IntentRecord = { epoch, tables };
   await writeStateAt('begin.intent', options, {
-    [STATE_KEYS.identity]: identity,
+    ...(await identityRecord(options)),
     [STATE_KEYS.epoch]: { epoch },
     [STATE_KEYS.intent]: intent,
     [STATE_KEYS.checkpoint]: null,
@@ -126,6 +135,7 @@ const startAnew = async (options: BeginOptions, signal: AbortSignal): Promise<Be
   const checkpoint: Checkpoint = { resume, part: null, selection, commitTs: '0' };
   const noLongerStale = [...publisher.state().keys()].filter((key) => key.startsWith(STATE_KEYS.stale('')));
   await writeStateAt('begin.checkpoint', options, {
+    ...(await identityRecord(options)),
     [STATE_KEYS.checkpoint]: checkpoint,
     [STATE_KEYS.intent]: null,
     ...Object.fromEntries(noLongerStale.map((key) => [key, null])),
@@ -161,10 +171,8 @@ const readTables = async (
       { session, outbox, epoch, parallel: snapshot.parallel, sweep: true, onProgress },
       signal,
     );
-    await writeState(
-      options,
-      Object.fromEntries(tables.map((table) => [STATE_KEYS.stale(topicName(name, table)), null])),
-    );
+    const mended = tables.map((table) => [STATE_KEYS.stale(topicName(name, table)), null] as const);
+    await writeState(options, { ...(await identityRecord(options)), ...Object.fromEntries(mended) });
     return { checkpoint: readCheckpoint(publisher) ?? checkpoint, epoch };
   } finally {
     await session.close();
@@ -196,6 +204,7 @@ export const begin = async (options: BeginOptions, signal: AbortSignal): Promise
   const epoch = read<EpochRecord>(publisher, STATE_KEYS.epoch)?.epoch;
   if (checkpoint !== null && epoch !== undefined) {
     await source.verifyResume(checkpoint.resume);
+    await writeState(options, await identityRecord(options));
     const tables = await tablesToRead(options);
     const begun = { checkpoint, epoch };
     return tables.length === 0 ? begun : readTables(options, { begun, tables }, signal);

@@ -1,6 +1,6 @@
 // Owns running the capture half: a source opened, begun, streamed; what comes right by itself is tried again.
 import { createHash } from 'node:crypto';
-import { type BeginOptions, begin } from './begin.ts';
+import { type BeginOptions, begin, identityRecord } from './begin.ts';
 import { Capture } from './capture/capture.ts';
 import type { ResumePoint } from './change/event.ts';
 import type { TableName } from './change/schema.ts';
@@ -10,8 +10,10 @@ import type { PipelineParts, RunOptions } from './pipeline-parts.ts';
 import { retrying, TRIES_TO_END } from './retry.ts';
 import { topicName } from './topic/naming.ts';
 import { Outbox } from './topic/outbox.ts';
+import { printState } from './topic/state.ts';
 
 const MAX_IN_FLIGHT_BYTES = 32 << 20;
+const REMEMBER_MS = 60_000;
 
 const selectionOf = (config: Config): string =>
   createHash('sha256')
@@ -56,6 +58,13 @@ export const beginOptions = (
   };
 };
 
+/** A failure here is no news: what keeps the source from answering ends the log as well. */
+const rememberSource = async ({ config, kind, publisher }: PipelineParts, source: Source): Promise<void> => {
+  const records = await identityRecord({ name: config.name, kind, source }).catch(() => ({}));
+  const state = Object.entries(records).map(([key, body]) => ({ key, value: printState(body) }));
+  if (state.length > 0) await publisher.write({ slices: [], state }).catch(() => undefined);
+};
+
 const captureOnce = async (parts: PipelineParts, options: RunOptions, signal: AbortSignal): Promise<void> => {
   const source = await parts.source();
   try {
@@ -67,9 +76,11 @@ const captureOnce = async (parts: PipelineParts, options: RunOptions, signal: Ab
     const until = end === null ? {} : { until: (resume: ResumePoint) => source.covers(resume, end) };
     const { outbox, selection } = beginning;
     const shared = beginning.capture(checkpoint, epoch);
+    const remembering = setInterval(() => void rememberSource(parts, source), REMEMBER_MS);
     try {
       await new Capture({ ...shared, ...until, outbox, epoch, from: checkpoint, selection }).run(signal);
     } finally {
+      clearInterval(remembering);
       await shared.reader.close();
     }
   } finally {

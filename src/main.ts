@@ -11,7 +11,7 @@ import { listen } from './server/http.ts';
 const CONNECTORS: Connectors = {
   kinds: ['postgres'],
   async load(kind) {
-    if (kind === 'postgres') return (await import('../connectors/postgres/index.ts')).connector;
+    if (kind === 'postgres') return (await import('../connectors/postgres/connector.ts')).connector;
     throw new VarveError('config_invalid', `There is no connector ${kind}.`);
   },
 };

@@ -1,14 +1,20 @@
-// Owns how every connection of this connector is opened: address, TLS, and the settings that fix how values are printed
-// as text. Knows no query and no table. A password is never part of an error, a log line or a process title.
+// Owns how every connection of this connector is opened: address, TLS, and the settings that fix how values
+// are printed as text. Knows no query and no table. A password is never part of an error, a log line or a
+// process title.
 import type { Socket } from 'node:net';
 import pg from 'pg';
 import { VarveError } from '../../src/errors.ts';
 import { mapPostgresError } from './error-map.ts';
 
-/** `full` checks authority and host name, `ca` the authority only, `none` encrypts without knowing to whom. */
-export type TlsSettings = { verify: 'full' | 'ca' | 'none'; ca?: string; cert?: string; key?: string };
+/**
+ * `full` checks authority and host name, `ca` the authority only, `none` encrypts without knowing to whom.
+ */
+type TlsSettings = { verify: 'full' | 'ca' | 'none'; ca?: string; cert?: string; key?: string };
 
-/** As the configuration says it: a URL, or its parts; parts win over the URL. `ca`, `cert`, `key` are PEM text. */
+/**
+ * As the configuration says it: a URL, or its parts; parts win over the URL. `ca`, `cert`, `key` are PEM
+ * text.
+ */
 export type ConnectionOptions = {
   url?: string | undefined;
   host?: string | undefined;
@@ -29,7 +35,7 @@ export type ConnectionSettings = {
   readonly tls: TlsSettings | null;
 };
 
-export type ClientOptions = {
+type ClientOptions = {
   /** Shown in pg_stat_activity and pg_stat_replication; by convention `varve_<pipeline>`. */
   applicationName: string;
   /** 0: no limit, for readers of whole tables. */
@@ -44,7 +50,8 @@ const CONNECT_TIMEOUT_MS = 15_000;
 const KEEPALIVE_DELAY_MS = 15_000;
 
 /**
- * Startup parameters outrank what a database or a role has set, so text values look the same on every connection.
+ * Startup parameters outrank what a database or a role has set, so text values look the same on every
+ * connection.
  * https://www.postgresql.org/docs/current/runtime-config-client.html
  */
 const VALUE_FORMATS = {
@@ -133,7 +140,9 @@ const startupOptions = ({ statementTimeoutMs }: ClientOptions): string => {
     .join(' ');
 };
 
-/** A connected client. Throws `source_unreachable`, `source_denied` or what else the server's answer means. */
+/**
+ * A connected client. Throws `source_unreachable`, `source_denied` or what else the server's answer means.
+ */
 export const openClient = async (
   settings: ConnectionSettings,
   options: ClientOptions,
@@ -157,7 +166,8 @@ export const openClient = async (
   const socket = options.socket;
   if (socket) config.stream = () => socket;
   const client = new pg.Client(config);
-  // A connection that breaks between queries emits 'error'; the next query fails by itself, so nobody needs to hear it.
+  // A connection that breaks between queries emits 'error'; the next query fails by itself, so nobody needs
+  // to hear it.
   client.on('error', () => undefined);
   try {
     await client.connect();

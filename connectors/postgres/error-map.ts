@@ -1,5 +1,6 @@
-// Owns the translation of what PostgreSQL and the network answer into Varve's error kinds. Knows SQLSTATEs and socket
-// codes (https://www.postgresql.org/docs/current/errcodes-appendix.html); never repeats a detail line, which may hold rows.
+// Owns the translation of what PostgreSQL and the network answer into Varve's error kinds. Knows SQLSTATEs
+// and socket codes (https://www.postgresql.org/docs/current/errcodes-appendix.html); never repeats a detail
+// line, which may hold rows.
 import { type ErrorKind, VarveError } from '../../src/errors.ts';
 
 type Meaning = readonly [kind: ErrorKind, advice: string];
@@ -30,7 +31,8 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
 const UNKNOWN: Meaning = ['internal', 'Varve does not know this answer; please report it with the SQLSTATE.'];
 
 const UNTRUSTED =
-  'The server has no certificate that Varve trusts for this host name; set tls.ca to the authority that signed it.';
+  'The server has no certificate that Varve trusts for this host name; set tls.ca to the authority that ' +
+  'signed it.';
 
 /** TLS refusals are for people to mend, the rest of what a socket says passes by itself. */
 const TLS_CODE = /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|EPROTO)/;
@@ -62,8 +64,8 @@ const textOf = (state: string, message: unknown): string =>
   /^2[23]/.test(state) || typeof message !== 'string' ? 'an error about a value' : message;
 
 /**
- * What a `pg` client or socket threw, as a VarveError; a VarveError comes back as it is. `doing` completes the sentence
- * "PostgreSQL answered (x): y; while <doing>", such as `connecting to db1:5432/shop`.
+ * What a `pg` client or socket threw, as a VarveError; a VarveError comes back as it is. `doing` completes
+ * the sentence "PostgreSQL answered (x): y; while <doing>", such as `connecting to db1:5432/shop`.
  */
 export const mapPostgresError = (thrown: unknown, doing: string): VarveError => {
   if (thrown instanceof VarveError) return thrown;

@@ -1,5 +1,5 @@
-// Owns the step from pgoutput messages to flat events: transaction boundaries, ordinals, which image a row has, whether
-// its key changed. Pure; what a relation means is settled by its caller between two calls.
+// Owns the step from pgoutput messages to flat events: transaction boundaries, ordinals, which image a row
+// has, whether its key changed. Pure; what a relation means is settled by its caller between two calls.
 import type { Begin, Commit, LogEvent, LogTable, RowChange } from '../../src/change/event.ts';
 import { CELL_UNCHANGED, CELL_VALUE, type Cells, makeCells } from '../../src/change/row.ts';
 import { type TableName, tableText } from '../../src/change/schema.ts';
@@ -120,7 +120,10 @@ export class EventDecoder<Table extends LogTable> {
     return this.#waiting.shift() ?? null;
   }
 
-  /** The server's position while idle. Null inside a transaction: then it says nothing about what was delivered. */
+  /**
+   * The server's position while idle. Null inside a transaction: then it says nothing about what was
+   * delivered.
+   */
   advance(walEnd: bigint): bigint | null {
     if (this.#open !== null) return null;
     if (walEnd > this.#delivered) this.#delivered = walEnd;
@@ -276,7 +279,10 @@ export class EventDecoder<Table extends LogTable> {
     }
   }
 
-  /** Whether an update moved the row to another key. Throws `table_stale` when the log does not say which row it was. */
+  /**
+   * Whether an update moved the row to another key. Throws `table_stale` when the log does not say which
+   * row it was.
+   */
   #checkKey(known: Known<Table>): boolean {
     const { key, op, hasBefore, before, after } = known;
     if (!known.isKeyed) throw this.#unkeyed(known);
@@ -298,7 +304,8 @@ export class EventDecoder<Table extends LogTable> {
     const sql = `ALTER TABLE ${quoted} REPLICA IDENTITY DEFAULT;`;
     return new VarveError(
       'table_stale',
-      `An update or delete of ${table} does not say which row it was: the table's replica identity does not hold its key. ` +
+      `An update or delete of ${table} does not say which row it was: the table's replica identity does ` +
+        `not hold its key. ` +
         `Run ${sql} then take the table out of source.tables, start, and add it again: it is read anew.`,
       { facts: { table, sql } },
     );

@@ -1,5 +1,5 @@
-// Owns PostgreSQL's log as a stream of events: connects, decodes, waits for the catalog where a table is described anew,
-// and tells when the end is reached. Knows nothing of topics or of what is durable.
+// Owns PostgreSQL's log as a stream of events: connects, decodes, waits for the catalog where a table is
+// described anew, and tells when the end is reached. Knows nothing of topics or of what is durable.
 import type { LogChunk, LogReader } from '../../src/capture/log-reader.ts';
 import type { LogEvent, LogTable, ResumePoint } from '../../src/change/event.ts';
 import { VarveError } from '../../src/errors.ts';
@@ -41,7 +41,9 @@ const [WAL_DATA, KEEPALIVE] = [0x77, 0x6b];
 const KEEPALIVE_BYTES = 18;
 /** A commit that is older than this when its rows are sent: both times are of the server's clock. */
 const LAG_MICROS = 100_000;
-/** A reader that lags and got this much at once is behind; one that got less only hears late of few changes. */
+/**
+ * A reader that lags and got this much at once is behind; one that got less only hears late of few changes.
+ */
 const MUCH_BYTES = 1 << 16;
 
 const EPOCH_NUMBER = Number(EPOCH_MICROS);
@@ -61,6 +63,8 @@ class PostgresLogReader<Table extends LogTable> implements LogReader<Table> {
   /** 0: a commit was seen since the last Idle, so the next one comes soon. */
   #idleStepMs = 0;
   #idleDueMs = 0;
+  /** The last position that an event named. */
+  #told = 0n;
   #failure: unknown;
 
   constructor(options: LogReaderOptions<Table>) {
@@ -154,7 +158,10 @@ class PostgresLogReader<Table extends LogTable> implements LogReader<Table> {
         this.#sentMicros = readU32(bytes, start + 17) * 0x1_0000_0000 + readU32(bytes, start + 21);
         if (event === null) continue;
         if (event.kind === 'begin') this.#commitMicros = Number(event.commitTs) - EPOCH_NUMBER;
-        else if (event.kind === 'commit') this.#idleStepMs = 0;
+        else if (event.kind === 'commit') {
+          this.#idleStepMs = 0;
+          this.#told = decoder.delivered;
+        }
         return event;
       }
       if (tag !== KEEPALIVE) throw malformed(`of replication has the unknown tag ${tag}`, start);
@@ -169,27 +176,27 @@ class PostgresLogReader<Table extends LogTable> implements LogReader<Table> {
    *   sent:      ..BEGIN .. COMMIT e1 | (changes that nobody publishes) k=w
    *   delivered: ................. e1 -------------------------------- w
    *
-   * The position of a keepalive outside a transaction covers all that was committed before it, because everything comes
-   * in one ordered stream. Inside one it covers nothing.
+   * The position of a keepalive outside a transaction covers all that was committed before it, because
+   * everything comes in one ordered stream. Inside one it covers nothing.
    */
   #keepalive(client: ReplicationClient, decoder: EventDecoder<Table>): LogEvent<Table> | null {
     const { bytes, start, end } = client.frames;
     if (end - start !== KEEPALIVE_BYTES) throw malformed('of replication has a wrong length', start);
     const isAsked = bytes[start + 17] === 1;
     if (isAsked) client.sendStatus(false);
-    const known = decoder.delivered;
     const walEnd = (BigInt(readU32(bytes, start + 1)) << 32n) | BigInt(readU32(bytes, start + 5));
     const delivered = decoder.advance(walEnd);
     if (delivered === null) return null;
     const nowMs = performance.now();
     const isDue = this.#idleStepMs > 0 && nowMs >= this.#idleDueMs;
     // A server that shuts down asks, and waits until this very position is confirmed.
-    if (!isDue && !(isAsked && delivered > known)) return null;
+    if (!isDue && !(isAsked && delivered > this.#told)) return null;
     this.#idleStepMs = Math.min(
       Math.max(this.#idleStepMs * 2, this.#timing.firstIdleMs),
       this.#timing.idleMs,
     );
     this.#idleDueMs = nowMs + this.#idleStepMs;
+    this.#told = delivered;
     return { kind: 'idle', resume: formatLsn(delivered) };
   }
 }

@@ -1,10 +1,12 @@
-// Owns PostgreSQL's log positions (LSN): unsigned 64 bits, said as `X/Y` in hexadecimal halves without leading zeros.
-// That one text is the resume point of this connector. Knows nothing of connections.
+// Owns PostgreSQL's log positions (LSN): unsigned 64 bits, said as `X/Y` in hexadecimal halves without
+// leading zeros. That one text is the resume point of this connector. Knows nothing of connections.
 import { VarveError } from '../../src/errors.ts';
 
 const SHAPE = /^([0-9A-F]{1,8})\/([0-9A-F]{1,8})$/i;
 
-/** Throws `state_corrupt` for anything that is not an LSN: such a text can only come from a damaged record. */
+/**
+ * Throws `state_corrupt` for anything that is not an LSN: such a text can only come from a damaged record.
+ */
 export const parseLsn = (text: string): bigint => {
   const halves = SHAPE.exec(text);
   if (halves) return (BigInt(`0x${halves[1]}`) << 32n) | BigInt(`0x${halves[2]}`);

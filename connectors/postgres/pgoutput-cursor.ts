@@ -1,8 +1,9 @@
-// Owns reading of network-order integers and texts out of a frame, with every length checked before it is used. Pure;
-// knows no message.
+// Owns reading of network-order integers and texts out of a frame, with every length checked before it is
+// used. Pure; knows no message.
 import { VarveError } from '../../src/errors.ts';
 
-const utf8 = new TextDecoder('utf-8', { fatal: true });
+// A name may begin with U+FEFF, which a decoder drops unless told otherwise.
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** Walks over `bytes` from `pos` to `end`; every read that would pass `end` throws `protocol_error`. */
 export class FrameCursor {
@@ -71,6 +72,8 @@ export class FrameCursor {
 export const readU32 = (bytes: Uint8Array, at: number): number =>
   ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
 
-/** `protocol_error`; `what` completes "A message of the log ...". The byte is an offset into the read buffer. */
+/**
+ * `protocol_error`; `what` completes "A message of the log ...". The byte is an offset into the read buffer.
+ */
 export const malformed = (what: string, byte: number): VarveError =>
   new VarveError('protocol_error', `A message of the log ${what}.`, { facts: { byte } });

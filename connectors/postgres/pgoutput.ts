@@ -1,10 +1,11 @@
-// Owns the decoding of pgoutput messages, protocol version 1: bytes in, words out. Pure: no clock, no socket, no table.
+// Owns the decoding of pgoutput messages, protocol version 1: bytes in, words out. Pure: no clock, no
+// socket, no table.
 // https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
 import { CELL_NULL, CELL_UNCHANGED, CELL_VALUE, type Cells } from '../../src/change/row.ts';
 import type { FrameCursor } from './pgoutput-cursor.ts';
 import { malformed } from './pgoutput-cursor.ts';
 
-export type RelationColumn = {
+type RelationColumn = {
   /** Part of the replica identity; not necessarily of the primary key. */
   isKey: boolean;
   name: string;
@@ -25,12 +26,12 @@ export type RelationMessage = {
 /** Sent before the first relation that uses a type that is not built in. */
 export type TypeMessage = { kind: 'type'; oid: number; schema: string; name: string };
 
-export type BeginMessage = { kind: 'begin'; finalLsn: bigint; commitTs: bigint; xid: number };
-export type CommitMessage = { kind: 'commit'; commitLsn: bigint; endLsn: bigint; commitTs: bigint };
+type BeginMessage = { kind: 'begin'; finalLsn: bigint; commitTs: bigint; xid: number };
+type CommitMessage = { kind: 'commit'; commitLsn: bigint; endLsn: bigint; commitTs: bigint };
 export type TruncateMessage = { kind: 'truncate'; oids: readonly number[] };
 
 /** `other`: an origin or a logical message; both are passed over. */
-export type ControlMessage =
+type ControlMessage =
   | BeginMessage
   | CommitMessage
   | RelationMessage
@@ -42,7 +43,9 @@ export type ControlMessage =
 export type RowTarget = {
   /** Columns of the relation; a tuple with another number is refused. */
   readonly columns: number;
-  /** Cell of each column of the relation; null: the same order. A partition may order its columns differently. */
+  /**
+   * Cell of each column of the relation; null: the same order. A partition may order its columns differently.
+   */
   readonly cellOf: Int32Array | null;
   readonly before: Cells;
   readonly after: Cells;
@@ -187,8 +190,8 @@ const decodeTuple = (cursor: FrameCursor, target: RowTarget, cells: Cells): void
 };
 
 /**
- * An insert, update or delete; `cursor` stands behind the relation's OID. The target is whole when this returns, and
- * means nothing when it throws (`protocol_error`).
+ * An insert, update or delete; `cursor` stands behind the relation's OID. The target is whole when this
+ * returns, and means nothing when it throws (`protocol_error`).
  */
 export const decodeRow = (tag: number, cursor: FrameCursor, target: RowTarget): void => {
   let image = cursor.u8();

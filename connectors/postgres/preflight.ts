@@ -42,7 +42,7 @@ const SERVER_SQL = `
          pg_is_in_recovery() AS standby, current_setting('max_replication_slots')::int AS "maxSlots",
          (SELECT count(*)::int FROM pg_replication_slots) AS slots,
          current_setting('max_wal_senders')::int AS "maxSenders",
-         (SELECT count(*)::int FROM pg_stat_activity WHERE backend_type = 'walsender') AS senders,
+         (SELECT count(*)::int FROM pg_stat_replication) AS senders,
          current_user AS role, r.rolsuper OR r.rolreplication OR EXISTS (
            SELECT 1 FROM pg_roles m WHERE m.rolname = 'rds_replication'
               AND pg_has_role(current_user, m.oid, 'MEMBER')) AS "mayReplicate",

@@ -131,7 +131,7 @@ const findGaps = async (
        FROM unnest($2::text[], $3::text[]) AS w(schema, name)
        JOIN pg_namespace n ON n.nspname = w.schema
        JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
-       LEFT JOIN pg_publication_tables p ON p.pubname = $1 
+       LEFT JOIN pg_publication_tables p ON p.pubname = $1
              AND p.schemaname = w.schema AND p.tablename = w.name
        LEFT JOIN pg_publication_rel r ON r.prrelid = c.oid
              AND r.prpubid = (SELECT oid FROM pg_publication WHERE pubname = $1)`,

@@ -1,5 +1,6 @@
-// Owns the questions asked on a replication connection before the stream starts, so that what is missing is named with
-// the SQL that mends it. Once the stream runs the server says the same of a missing slot and a missing publication.
+// Owns the questions asked on a replication connection before the stream starts, so that what is missing is
+// named with the SQL that mends it. Once the stream runs the server says the same of a missing slot and a
+// missing publication.
 import pg from 'pg';
 import { VarveError } from '../../src/errors.ts';
 
@@ -40,15 +41,18 @@ const checkSlot = (slot: string, row: SlotRow | undefined, database: string): vo
 export const slotLost = (slot: string, reason: string | null): VarveError =>
   new VarveError(
     'log_lost',
-    `The server has invalidated the replication slot ${JSON.stringify(slot)} (${reason ?? 'its WAL was removed'}). ` +
-      'What was changed since its last confirmed position cannot be read; drop the slot and start with a snapshot.',
+    `The server has invalidated the replication slot ${JSON.stringify(slot)} ` +
+      `(${reason ?? 'its WAL was removed'}). ` +
+      'What was changed since its last confirmed position cannot be read; drop the slot and start with a ' +
+      'snapshot.',
     { facts: { slot, reason } },
   );
 
 export const slotBusy = (slot: string, pid: number | null): VarveError =>
   new VarveError(
     'log_busy',
-    `The replication slot ${JSON.stringify(slot)} is in use by the server process ${pid ?? 'of another client'}. ` +
+    `The replication slot ${JSON.stringify(slot)} is in use by ` +
+      `${pid === null ? 'another client' : `the server process ${pid}`}. ` +
       'Varve tries again; after a crash of its own the server needs up to wal_sender_timeout to notice. ' +
       `To see who it is: SELECT * FROM pg_stat_activity WHERE pid = ${pid ?? '...'};`,
     { facts: { slot, pid } },
@@ -63,12 +67,13 @@ export const publicationMissing = (publications: readonly string[]): VarveError 
     { facts: { publications: publications.join(',') } },
   );
 
-/** Throws `log_missing`, `log_lost`, `log_busy`, `source_changed` or `source_not_ready`. Gives the server's version. */
+/** The server's version. Throws `log_missing`, `log_lost`, `log_busy`, `source_changed`, `source_not_ready`. */
 export const checkStart = async (client: pg.Client, { slot, publications }: Wanted): Promise<number> => {
   // Replication connections know the simple protocol only, so names are quoted into the text.
   const { rows } = await client.query<{ version: number; database: string; slot: SlotRow | null }>(
     `SELECT current_setting('server_version_num')::int AS version, current_database()::text AS database,
-            (SELECT to_json(s) FROM pg_replication_slots s WHERE slot_name = ${pg.escapeLiteral(slot)}) AS slot`,
+            (SELECT to_json(s) FROM pg_replication_slots s
+              WHERE slot_name = ${pg.escapeLiteral(slot)}) AS slot`,
   );
   const answer = rows[0];
   if (answer === undefined) throw new VarveError('internal', 'The server answered a question with no row.');

@@ -1,5 +1,5 @@
-// Owns the streaming replication protocol: START_REPLICATION, status updates on its own clock, keepalives. Confirms
-// exactly what `confirm` was given and nothing else. Knows nothing of what the WAL data say.
+// Owns the streaming replication protocol: START_REPLICATION, status updates on its own clock, keepalives.
+// Confirms exactly what `confirm` was given and nothing else. Knows nothing of what the WAL data say.
 // https://www.postgresql.org/docs/current/protocol-replication.html
 import { VarveError } from '../../src/errors.ts';
 import type { ConnectionSettings } from './connection.ts';
@@ -72,8 +72,8 @@ export class ReplicationClient {
   #ticker: NodeJS.Timeout | null = null;
 
   /**
-   * Streams what was committed after `after`. Throws `log_missing`, `log_lost`, `log_busy`, `source_not_ready` and what
-   * `openClient` throws; nothing stays open then.
+   * Streams what was committed after `after`. Throws `log_missing`, `log_lost`, `log_busy`,
+   * `source_not_ready` and what `openClient` throws; nothing stays open then.
    * @param confirmed 0n: the server is told nothing until `confirm`
    */
   static async start(
@@ -111,12 +111,17 @@ export class ReplicationClient {
     this.#socket.interrupt();
   }
 
-  /** Waits for more. False: interrupted or closed. Throws what ended the stream, after all before it was read. */
+  /**
+   * Waits for more. False: interrupted or closed. Throws what ended the stream, after all before it was read.
+   */
   fill(isBehind: boolean): Promise<boolean> {
     return this.#socket.fill(isBehind);
   }
 
-  /** Steps to the next CopyData in `frames`; false when all that arrived is used up. Throws what the server said. */
+  /**
+   * Steps to the next CopyData in `frames`; false when all that arrived is used up. Throws what the server
+   * said.
+   */
   next(): boolean {
     const frames = this.#socket.frames;
     while (frames.next()) {
@@ -128,7 +133,7 @@ export class ReplicationClient {
           break;
         case 'E':
           throw this.#refusal();
-        case 'c': // CopyDone, CommandComplete, ReadyForQuery: the server ends the stream, as it does when it stops
+        case 'c': // CopyDone, CommandComplete, ReadyForQuery: a server that stops ends the stream
         case 'C':
         case 'Z':
           throw mapPostgresError({ message: 'stream ended by the server' }, 'reading the log');
@@ -202,7 +207,8 @@ export class ReplicationClient {
     this.#socket.fail(
       new VarveError(
         'source_unreachable',
-        `The server has sent nothing for ${seconds} s, though it was asked to; the connection is dead. Varve connects anew.`,
+        `The server has sent nothing for ${seconds} s, though it was asked to; the connection is dead. ` +
+          `Varve connects anew.`,
         { facts: { silentMs: Math.round(silentMs) } },
       ),
     );
@@ -211,7 +217,8 @@ export class ReplicationClient {
   #refusal(): VarveError {
     const { slot, publications } = this.#options;
     const error = parseServerError(this.#socket.frames);
-    // The slot was there a moment ago, so what the stream does not find is a publication, seen at the slot's time.
+    // The slot was there a moment ago, so what the stream does not find is a publication, seen at the
+    // slot's time.
     if (error.code === '42704') return publicationMissing(publications);
     if (error.code === '55006')
       return slotBusy(slot, Number(/PID (\d+)/.exec(error.message ?? '')?.[1]) || null);

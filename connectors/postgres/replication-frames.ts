@@ -1,5 +1,5 @@
-// Owns the cutting of a byte stream into PostgreSQL's protocol frames, in one buffer that rows may point into. Knows
-// no message. https://www.postgresql.org/docs/current/protocol-message-formats.html
+// Owns the cutting of a byte stream into PostgreSQL's protocol frames, in one buffer that rows may point
+// into. Knows no message. https://www.postgresql.org/docs/current/protocol-message-formats.html
 import { VarveError } from '../../src/errors.ts';
 import { readU32 } from './pgoutput-cursor.ts';
 
@@ -11,8 +11,9 @@ const SLACK = 1 << 20;
 const MAX_FRAME = 1 << 30;
 
 /**
- * `append` fills, `next` steps. What `bytes`, `start` and `end` show stays where it is until the next `append`. The
- * buffer grows for a single large frame and falls back to its first size once that frame is consumed.
+ * `append` fills, `next` steps. What `bytes`, `start` and `end` show stays where it is until the next
+ * `append`. The buffer grows for a single large frame and falls back to its first size once that frame is
+ * consumed.
  */
 export class FrameBuffer {
   bytes: Uint8Array;
@@ -52,7 +53,10 @@ export class FrameBuffer {
     this.#to += count;
   }
 
-  /** Steps to the next whole frame; false when there is none. Throws `protocol_error` for an impossible length. */
+  /**
+   * Steps to the next whole frame; false when there is none. Throws `protocol_error` for an impossible
+   * length.
+   */
   next(): boolean {
     const size = this.#frameSize();
     if (this.size < size) return false;
@@ -74,7 +78,8 @@ export class FrameBuffer {
     if (length >= 4 && length <= MAX_FRAME) return length + 1;
     throw new VarveError(
       'protocol_error',
-      `A frame of the replication stream says it is ${length} bytes long; between 4 and ${MAX_FRAME} are possible. ` +
+      `A frame of the replication stream says it is ${length} bytes long; between 4 and ${MAX_FRAME} are ` +
+        `possible. ` +
         'The stream is damaged, or what answers is not PostgreSQL.',
       { facts: { length } },
     );

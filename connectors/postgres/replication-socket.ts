@@ -1,8 +1,7 @@
-// Owns the bytes of a replication connection once pg has logged in: one socket, read in large pieces, paused between
-// reads. Knows nothing of the messages inside.
-//
-// The server sends every message with a send() of its own; a reader that takes each at once makes both sides slow. A short
-// pause lets the kernel merge thousands of them into one read, so whoever is behind pauses, and whoever is not does not.
+// Owns the bytes of a replication connection once pg has logged in: one socket, read in large pieces.
+// The server sends every message with a send() of its own; a reader that takes each at once makes both sides
+// slow. A pause lets the kernel merge thousands into one read, so whoever is behind pauses, and whoever is
+// not does not. Knows nothing of the messages inside.
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type pg from 'pg';
@@ -16,7 +15,7 @@ const READ_BYTES = 1 << 20;
 const COALESCE_MS = 20;
 const GOODBYE_MS = 2_000;
 
-export type SocketOptions = { connection: ConnectionSettings; applicationName: string };
+type SocketOptions = { connection: ConnectionSettings; applicationName: string };
 
 /** Bytes for the parser that pg put on the socket, until `take` puts itself in its place. */
 type Landing = { take: ((bytes: Uint8Array, count: number) => void) | null };
@@ -108,7 +107,9 @@ export class ReplicationSocket {
     this.#wakeUp();
   }
 
-  /** Waits until a whole frame is there. False: interrupted or closed by us. Throws what ended the connection. */
+  /**
+   * Waits until a whole frame is there. False: interrupted or closed by us. Throws what ended the connection.
+   */
   async fill(isBehind: boolean): Promise<boolean> {
     while (!this.frames.hasFrame) {
       if (this.#isInterrupted) return false;
@@ -120,7 +121,10 @@ export class ReplicationSocket {
     return !this.#isInterrupted;
   }
 
-  /** Says goodbye with `last`, then throws away what still arrives: unread bytes would turn the end into a reset. */
+  /**
+   * Says goodbye with `last`, then throws away what still arrives: unread bytes would turn the end into a
+   * reset.
+   */
   async close(last: Uint8Array): Promise<void> {
     if (this.#closing) return;
     this.#closing = true;

@@ -1,12 +1,13 @@
-// Owns Debezium's `source` struct for PostgreSQL: its type, and its bytes for the current event. What a whole transaction
-// or table shares is rendered once. Knows no socket: the log reader or a snapshot fills `SourcePosition`.
+// Owns Debezium's `source` struct for PostgreSQL: its type, and its bytes for the current event. What a
+// whole transaction or table shares is rendered once. Knows no socket: the log reader or a snapshot fills
+// `SourcePosition`.
 import type { ConnectField, ConnectType, TableName } from '../../src/change/schema.ts';
 import { ByteWriter } from '../../src/topic/byte-writer.ts';
 import type { SnapshotMark, SourceBlock, SourceFacts } from '../../src/topic/prepared-table.ts';
 
 /**
- * Where the event that was pulled last stands; its owner writes over it. Positions are in 32-bit halves, because a bigint
- * a row costs more than the rest of the block. `commitHigh` -1: no commit was seen yet.
+ * Where the event that was pulled last stands; its owner writes over it. Positions are in 32-bit halves,
+ * because a bigint a row costs more than the rest of the block. `commitHigh` -1: no commit was seen yet.
  */
 export type SourcePosition = {
   /** Start of the change's own record in the log; a snapshot's rows all have the snapshot's position. */
@@ -113,7 +114,7 @@ const printDecimal = (
   return at;
 };
 
-export type SourceBlockOptions = { pipeline: string; database: string };
+type SourceBlockOptions = { pipeline: string; database: string };
 
 class PostgresSourceBlock implements SourceBlock {
   readonly type = SOURCE_TYPE;
@@ -219,6 +220,9 @@ class PostgresSourceBlock implements SourceBlock {
   }
 }
 
-/** `position` is read at every `write`; commit times must stay within 1677..2262, as Debezium's nanoseconds must. */
+/**
+ * `position` is read at every `write`; commit times must stay within 1677..2262, as Debezium's nanoseconds
+ * must.
+ */
 export const makeSourceBlock = (options: SourceBlockOptions, position: SourcePosition): SourceBlock =>
   new PostgresSourceBlock(options, position);

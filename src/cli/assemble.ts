@@ -1,8 +1,10 @@
 // Owns putting a pipeline together from its file: topic, table, source, progress. Shared by the commands that run one.
 import { randomUUID } from 'node:crypto';
+import type { TableSchema } from '../change/schema.ts';
 import type { Config } from '../config.ts';
 import type { PipelineParts } from '../pipeline-parts.ts';
 import { Progress, type ProgressListener } from '../progress.ts';
+import { schemaRecords } from '../sinks/fold.ts';
 import { openParquetSink } from '../sinks/parquet/sink.ts';
 import type { Sink } from '../sinks/sink.ts';
 import { makeTelemetry, type Telemetry } from '../telemetry.ts';
@@ -11,6 +13,7 @@ import { writeDeadLetters } from '../topic/dead-letters.ts';
 import { openEmbeddedFeed } from '../topic/embedded/feed.ts';
 import { openEmbeddedPublisher } from '../topic/embedded/publisher.ts';
 import type { Feed } from '../topic/feed.ts';
+import { topicName } from '../topic/naming.ts';
 import type { Publisher } from '../topic/publisher.ts';
 import { type Context, kindOf, nowUs, openSource } from './command.ts';
 
@@ -33,6 +36,12 @@ const openSink = (config: Config, publisher: Publisher, telemetry: Telemetry): S
     bury: (topic, dead) => writeDeadLetters({ publisher, prefix: config.name, nowMs: Date.now }, topic, dead),
     onTrouble: (what, cause) => telemetry.log.warn({ cause: String(cause) }, what),
   });
+};
+
+/** The shape of a table as it was last published: what a log that lags behind its catalog may still speak of. */
+const newestSchema = (publisher: Publisher, topic: string): TableSchema | null => {
+  const record = schemaRecords(publisher.state(), topic).at(-1);
+  return record === undefined ? null : { name: record.table, columns: record.columns, key: record.key };
 };
 
 /** The reading side alone: for commands that look at a pipeline which may be running elsewhere. */
@@ -62,7 +71,8 @@ export const assemble = async (
     const parts: PipelineParts = {
       config,
       kind: kindOf(config),
-      source: () => openSource(context, config),
+      source: () =>
+        openSource(context, config, (table) => newestSchema(publisher, topicName(config.name, table))),
       publisher,
       feed,
       sink,

@@ -1,5 +1,6 @@
 // Owns what a command is and what all of them need. Knows no connector by name.
 import type { ParseArgsOptionsConfig } from 'node:util';
+import type { TableName, TableSchema } from '../change/schema.ts';
 import type { Config } from '../config.ts';
 import { loadConfig } from '../config-file.ts';
 import type { Connector, Source } from '../connector.ts';
@@ -60,12 +61,17 @@ export const readPipeline = async (context: Context, file: string): Promise<Conf
 export const kindOf = (config: Config): string => (config.source as { kind: string }).kind;
 
 /** Opens the pipeline's source; warnings of the connector go to standard error. */
-export const openSource = async (context: Context, config: Config): Promise<Source> => {
+export const openSource = async (
+  context: Context,
+  config: Config,
+  knownSchema: (table: TableName) => TableSchema | null = () => null,
+): Promise<Source> => {
   const connector = await context.connectors.load(kindOf(config));
   return connector.open(config.source, {
     pipeline: config.name,
     log: (level, message) => context.output.note(`${level}: ${message}`),
     now: nowUs,
+    knownSchema,
   });
 };
 

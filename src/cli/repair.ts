@@ -27,19 +27,20 @@ export const reset: Command = {
           'Tables stay. Say --yes if that is meant.',
       );
     }
-    const source = await openSource(context, config);
-    try {
-      await source.reset();
-    } finally {
-      await source.close();
-    }
-    // Opening takes the lock, so that a running daemon is refused rather than pulled from under.
+    // Opening takes the lock, so that a running daemon is refused rather than pulled from under. Damaged state is no
+    // reason to refuse: it may be why somebody resets.
     const assembled = await assemble(context, config, {}).catch((thrown: unknown) => {
       const error = asVarveError(thrown);
       if (error.kind === 'state_locked') throw error;
       return null;
     });
-    await assembled?.close();
+    const source = await openSource(context, config);
+    try {
+      await source.reset();
+    } finally {
+      await source.close();
+      await assembled?.close();
+    }
     await rm(config.topic.path, { recursive: true, force: true });
     context.output.result(
       { name: config.name, state: 'reset' },

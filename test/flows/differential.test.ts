@@ -28,6 +28,6 @@ for (const major of [15, 17, 18] as const) {
     await load;
     await pipeline.run(['run', 'pipeline.yaml', '--until-caught-up']);
     const found = await readLedger(join(pipeline.directory, 'tables'));
-    compareWithOracle(await askOracle(admin), found, since);
+    compareWithOracle(await askOracle(admin), found, { since });
   });
 }

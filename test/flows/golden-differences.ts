@@ -33,10 +33,10 @@ type Value = { before: Row | null; after: Row | null; op: string; source: Row };
 type AvroField = { name: string; type: unknown; default?: unknown };
 type AvroEnvelope = { fields: [{ type: ['null', { fields: AvroField[] }] }] };
 
-const valueOf = (record: DecodedRecord): Value | null => record.value as Value | null;
+const envelopeOf = (record: DecodedRecord): Value | null => record.value as Value | null;
 
 const withSource = (record: DecodedRecord, changes: Row): DecodedRecord => {
-  const value = valueOf(record);
+  const value = envelopeOf(record);
   return value === null
     ? record
     : { ...record, value: { ...value, source: { ...value.source, ...changes } } as never };
@@ -44,7 +44,7 @@ const withSource = (record: DecodedRecord, changes: Row): DecodedRecord => {
 
 const withAfter = (record: DecodedRecord, after: Row): DecodedRecord => ({
   ...record,
-  value: { ...valueOf(record), after } as never,
+  value: { ...envelopeOf(record), after } as never,
 });
 
 /** Another set of columns, in the row's schema and, by `rename`, nowhere else. */
@@ -62,7 +62,7 @@ const differs = (why: string, column: string, rows: readonly [op: string, id: nu
     ([op, id, ours]): Difference => ({
       why: `${why} (${column}, ${op} ${id})`,
       apply: (record) => {
-        const value = valueOf(record);
+        const value = envelopeOf(record);
         if (value?.op !== op || value.after?.id !== id) return record;
         return withAfter(record, { ...value.after, [column]: ours });
       },
@@ -75,7 +75,7 @@ type TextColumn = { name: string; behind: string; values: Readonly<Record<number
 const textColumn = ({ name, behind, values }: TextColumn): Difference => ({
   why: `types that Debezium does not know are published as text (${name})`,
   apply: (record) => {
-    const after = valueOf(record)?.after;
+    const after = envelopeOf(record)?.after;
     if (!after) return record;
     const added = withAfter(record, { ...after, [name]: values[Number(after.id) % 100] ?? null });
     return withFields(added, (fields) => {
@@ -89,7 +89,7 @@ const textColumn = ({ name, behind, values }: TextColumn): Difference => ({
 const MARKS: Difference = {
   why: 'rows of a snapshot are marked first or true, the last ones too',
   apply: (record) => {
-    const mark = valueOf(record)?.source.snapshot;
+    const mark = envelopeOf(record)?.source.snapshot;
     const isPlain = mark === undefined || mark === 'false' || mark === 'first' || mark === 'true';
     return isPlain ? record : withSource(record, { snapshot: 'true' });
   },
@@ -98,13 +98,13 @@ const MARKS: Difference = {
 const ONLY_ROW: Difference = {
   why: 'the only row of a snapshot is marked first, not last',
   apply: (record) =>
-    valueOf(record)?.source.snapshot === 'last' ? withSource(record, { snapshot: 'first' }) : record,
+    envelopeOf(record)?.source.snapshot === 'last' ? withSource(record, { snapshot: 'first' }) : record,
 };
 
 const GENERATED: Difference = {
   why: 'the log does not carry generated columns, so the snapshot does not either',
   apply: (record) => {
-    const after = valueOf(record)?.after;
+    const after = envelopeOf(record)?.after;
     if (!after || !('b' in after)) return record;
     const { b: _generated, ...rest } = after;
     return withFields(withAfter(record, rest), (fields) => fields.filter(({ name }) => name !== 'b'));
@@ -116,7 +116,7 @@ const ROOT = 'golden.public.p';
 const PARTITIONS: readonly Difference[] = [
   {
     why: 'the snapshot has rows of partitions once',
-    apply: (record) => (record.topic !== ROOT && valueOf(record)?.op === 'r' ? null : record),
+    apply: (record) => (record.topic !== ROOT && envelopeOf(record)?.op === 'r' ? null : record),
   },
   {
     why: 'rows of partitions go to the topic of the partitioned table',
@@ -137,7 +137,7 @@ const PARTITIONS: readonly Difference[] = [
 
 const TRUNCATES: Difference = {
   why: 'truncates are published, not skipped',
-  isExtra: (record) => valueOf(record)?.op === 't',
+  isExtra: (record) => envelopeOf(record)?.op === 't',
 };
 
 const NEGATIVE_SCALE: Difference = {

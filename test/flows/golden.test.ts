@@ -5,11 +5,18 @@ import { basename } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type Order, transactionOf } from '../../src/change/order.ts';
 import { compareWithGolden, type DecodedRecord, goldenCases, loadGolden } from '../support/golden.ts';
-import { runGolden } from '../support/golden-run.ts';
+import { publishScripts, readScripts } from '../support/golden-run.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import { differencesOf, OPTIONS, OUT_OF_SCOPE } from './golden-differences.ts';
 
-type Source = { snapshot: string; sequence: string; lsn: bigint; txId: bigint | null; ts_us: bigint };
+type Source = {
+  table: string;
+  snapshot: string;
+  sequence: string;
+  lsn: bigint;
+  txId: bigint | null;
+  ts_us: bigint;
+};
 
 const sourceOf = ({ value }: DecodedRecord): Source | null =>
   (value as { source: Source } | null)?.source ?? null;
@@ -69,11 +76,43 @@ describe('recorded cases', () => {
     const name = basename(caseDir);
     if (OUT_OF_SCOPE.has(name)) continue;
     it(name, async () => {
-      const records = await runGolden(server, caseDir, OPTIONS.get(name));
+      const records = await publishScripts(server, readScripts(caseDir), OPTIONS.get(name));
       compareWithGolden(caseDir, records, differencesOf(name, snapshotMarks(caseDir)));
       checkPositions(records);
     });
   }
+
+  it('keeps a leading U+FEFF in names and values, in the snapshot as in the stream', async () => {
+    const mark = '\ufeff';
+    const values = (id: number): string =>
+      `insert into "${mark}t" values (${id}, '${mark}a', '${mark}b', '"${mark}c"', array['${mark}d'], '${mark}e',` +
+      ` '${mark}${'long'.repeat(20)}')`;
+    const records = await publishScripts(server, {
+      setup: `create type mood as enum ('${mark}e');
+        create table "${mark}t"("${mark}id" int primary key, v text, c char(3), j json, a text[], e mood, l text);
+        ${values(1)}`,
+      changes: `${values(2)}; update "${mark}t" set "${mark}id" = 3 where "${mark}id" = 1`,
+    });
+    const expected = {
+      v: '\ufeffa',
+      c: '\ufeffb ',
+      j: '"\ufeffc"',
+      a: ['\ufeffd'],
+      e: '\ufeffe',
+      l: `\ufeff${'long'.repeat(20)}`,
+    };
+    const rows = records.flatMap(({ topic, value }) => {
+      const after = (value as { after: Record<string, unknown> } | null)?.after;
+      return after ? [{ topic, ...after }] : [];
+    });
+    const topic = 'golden.public._t';
+    assert.deepEqual(
+      rows,
+      [1, 2, 3].map((id) => ({ topic, _id: id, ...expected })),
+    );
+    const tables = new Set(records.flatMap((record) => sourceOf(record)?.table ?? []));
+    assert.deepEqual([...tables], [`${mark}t`]);
+  });
 
   it('names no case that is not there', () => {
     const names = new Set(cases.map((caseDir) => basename(caseDir)));

@@ -1,11 +1,11 @@
-// Owns running a recorded case on a real server as it was recorded: the same database name, the same statements, `varve run`
-// once for the snapshot and once for the changes, and reading back all that stands on the topics. Knows no expectation.
+// Owns running SQL scripts, recorded cases above all, as they were recorded: the same database name, the same statements,
+// `varve run` once for the snapshot and once for the changes, then reading all that stands on the topics. Expects nothing.
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import { connector } from '../../connectors/postgres/index.ts';
+import { connector } from '../../connectors/postgres/connector.ts';
 import type { Output } from '../../src/cli/output.ts';
 import { run } from '../../src/cli/run.ts';
 import { openEmbeddedFeed } from '../../src/topic/embedded/feed.ts';
@@ -17,9 +17,9 @@ import type { TestPostgres } from './postgres.ts';
 /** Where `;` stands outside of quotes, as psql splits a file. */
 const STATEMENT = /(?:'[^']*'|"[^"]*"|[^;'"])+/g;
 
-/** The recorded statements of one file, in order; each is a request of its own, so each commits by itself. */
-const statements = (caseDir: string, file: string): string[] =>
-  (readFileSync(join(caseDir, file), 'utf8').match(STATEMENT) ?? []).filter((sql) => sql.trim() !== '');
+/** In order; each is a request of its own, so each commits by itself. */
+const statements = (script: string): string[] =>
+  (script.match(STATEMENT) ?? []).filter((sql) => sql.trim() !== '');
 
 export type GoldenOptions = {
   mode?: 'initial' | 'never';
@@ -124,10 +124,18 @@ const applySql = async (url: string, sql: readonly string[]): Promise<void> => {
 
 const PUBLICATION = 'CREATE PUBLICATION varve_golden FOR ALL TABLES WITH (publish_via_partition_root = true)';
 
-/** Everything that Varve publishes for a case. The server's database `golden` is made for it, and gone afterwards. */
-export const runGolden = async (
+/** `changes` run after the snapshot. */
+export type Scripts = { setup: string; changes: string };
+
+export const readScripts = (caseDir: string): Scripts => ({
+  setup: readFileSync(join(caseDir, 'setup.sql'), 'utf8'),
+  changes: readFileSync(join(caseDir, 'changes.sql'), 'utf8'),
+});
+
+/** Everything that Varve publishes. The server's database `golden` is made for it, and gone afterwards. */
+export const publishScripts = async (
   server: TestPostgres,
-  caseDir: string,
+  { setup, changes }: Scripts,
   options: GoldenOptions = {},
 ): Promise<DecodedRecord[]> => {
   const directory = await mkdtemp(join(tmpdir(), 'varve-golden-'));
@@ -137,11 +145,11 @@ export const runGolden = async (
   await server.query('CREATE DATABASE golden');
   try {
     await writeFile(file, pipelineFile(url.href, options));
-    await applySql(url.href, statements(caseDir, 'setup.sql'));
+    await applySql(url.href, statements(setup));
     if (options.publication === 'never') await applySql(url.href, [PUBLICATION]);
     await runOnce(file);
-    const changes = statements(caseDir, 'changes.sql');
-    for (const step of options.stepwise ? changes.map((sql) => [sql]) : [changes]) {
+    const all = statements(changes);
+    for (const step of options.stepwise ? all.map((sql) => [sql]) : [all]) {
       await applySql(url.href, step);
       await runOnce(file);
     }

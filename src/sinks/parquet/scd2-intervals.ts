@@ -1,7 +1,15 @@
 // Owns the step from a key's ordered events to its versions, and the difference to what is stored. Knows no column.
 import { type Order, transactionOf } from '../../change/order.ts';
-import { type FoldContext, type Item, indexBelow, type Timeline } from './scd2-timeline.ts';
-import type { Barrier, CloseReason, KeyResult, Mark, StoredVersion, Version } from './scd2-version.ts';
+import { changeItem, type FoldContext, type Item, indexBelow, type Timeline } from './scd2-timeline.ts';
+import type {
+  Barrier,
+  CloseReason,
+  KeyInput,
+  KeyResult,
+  Mark,
+  StoredVersion,
+  Version,
+} from './scd2-version.ts';
 
 export type IntervalOptions = {
   /** By rising order. */
@@ -190,6 +198,38 @@ const difference = <Image>(
     return known === undefined || !isSameMark(known, mark);
   });
   return { key, removed: [...stored.values()], written, marksAdded, marksRemoved: [...marks.values()] };
+};
+
+/**
+ * The same for the key that nearly every key is: one whole change, later than the one open version that is known, if any.
+ * Null when the key is not of that kind.
+ */
+export const deriveNext = <Image>(
+  key: string,
+  { stored, marks, changes, since }: KeyInput<Image>,
+  context: FoldContext<Image>,
+): KeyResult<Image> | null => {
+  const [change, second] = changes;
+  const [before, other] = stored;
+  if (change === undefined || second !== undefined || other !== undefined || since !== null) return null;
+  const first = transactionOf(change.order);
+  const isNext = before === undefined || (before.orderEnd === null && before.order < first);
+  const isWhole = change.unchanged.length === 0 && marks.length === 0;
+  if (!isNext || !isWhole || first <= context.last || first <= (context.horizon ?? '')) return null;
+  const builder = new VersionBuilder(before, first, context);
+  builder.add(changeItem(change));
+  const isClosed = before !== undefined && builder.versions[0]?.orderEnd !== null;
+  const result: KeyResult<Image> = {
+    key,
+    removed: isClosed ? [before] : [],
+    written: before === undefined || isClosed ? builder.versions : [],
+    marksAdded: builder.marks,
+    marksRemoved: [],
+  };
+  context.counts.noops += builder.noops;
+  if (builder.versions.length > stored.length) context.counts.opened++;
+  if (isClosed) context.counts.closed++;
+  return result;
 };
 
 /** Versions of one key, derived anew from `timeline.first` on, as a difference; null when there is none. */

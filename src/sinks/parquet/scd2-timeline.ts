@@ -43,6 +43,8 @@ export type FoldContext<Image> = {
   horizon: string | null;
   /** Orders of the barriers that are applied from the list, not from rows. */
   barriers: ReadonlySet<Order>;
+  /** Transaction of the highest barrier; empty: there is none. */
+  last: string;
   dead: { rank: number; reason: DeadReason }[];
   counts: FoldCounts;
 };
@@ -109,7 +111,7 @@ const markItem = <Image>(mark: Mark<Image>, image: Image | null): Item<Image> =>
   mark,
 });
 
-const changeItem = <Image>(change: Change<Image>): Item<Image> => ({
+export const changeItem = <Image>(change: Change<Image>): Item<Image> => ({
   order: change.order,
   closes: change.op === 'd' ? (change.moved ? 'k' : 'd') : null,
   op: change.op === 'd' && change.moved ? 'k' : change.op,

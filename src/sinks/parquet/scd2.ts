@@ -2,7 +2,7 @@
 // order of arrival, nor repetition, nor where a batch was cut shows in the table. No I/O, no clock, no column.
 import { type Order, transactionOf } from '../../change/order.ts';
 import { carryImages } from './scd2-carry.ts';
-import { deriveVersions } from './scd2-intervals.ts';
+import { deriveNext, deriveVersions } from './scd2-intervals.ts';
 import { assemble, type FoldContext, type Timeline } from './scd2-timeline.ts';
 import type { Barrier, FoldResult, Images, KeyInput, KeyResult } from './scd2-version.ts';
 
@@ -14,6 +14,14 @@ export type FoldOptions<Image> = {
   horizon: Order | null;
   /** True: several changes of a key in one transaction make one version. */
   collapse: boolean;
+};
+
+/** Whether an image of one key may rest on another key's. */
+const hasOrigins = <Image>(keys: ReadonlyMap<string, KeyInput<Image>>): boolean => {
+  for (const { changes, marks } of keys.values())
+    if (changes.some(({ origin }) => origin !== null) || marks.some(({ origin }) => origin !== null))
+      return true;
+  return false;
 };
 
 /**
@@ -34,13 +42,19 @@ export const fold = <Image>(
     images,
     horizon: floor,
     barriers: new Set(standing.map(({ order }) => order)),
+    last: transactionOf(standing.at(-1)?.order ?? ''),
     dead: [],
     counts: { duplicates: 0, late: 0, noops: 0, opened: 0, closed: 0 },
   };
   const timelines = new Map<string, Timeline<Image>>();
-  for (const [key, input] of keys) timelines.set(key, assemble(key, input, context));
-  carryImages(timelines, context);
   const results: KeyResult<Image>[] = [];
+  const isAlone = !hasOrigins(keys);
+  for (const [key, input] of keys) {
+    const next = isAlone ? deriveNext(key, input, context) : null;
+    if (next !== null) results.push(next);
+    else timelines.set(key, assemble(key, input, context));
+  }
+  carryImages(timelines, context);
   for (const timeline of timelines.values()) {
     const result = deriveVersions(timeline, { barriers: standing, collapse }, context);
     if (result !== null) results.push(result);

@@ -1,5 +1,6 @@
-// Why this connector has a replication client of its own: two ways in which pg-logical-replication confirms more than its
-// user did, each shown beside our reader in the same scene. If these tests fail because the library was mended, good.
+// Why this connector has a replication client of its own: two ways in which pg-logical-replication confirms
+// more than its user did, each shown beside our reader in the same scene. If these tests fail because the
+// library was mended, good.
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -62,7 +63,10 @@ const slotFree = async (place: LogPlace): Promise<void> => {
   }
 };
 
-/** Two transactions whose commit records lie side by side, so that the first one's end is where the second begins. */
+/**
+ * Two transactions whose commit records lie side by side, so that the first one's end is where the second
+ * begins.
+ */
 const adjacentCommits = async (): Promise<{ place: LogPlace; ids: number[] }> => {
   const [first, second] = [await server.connect(), await server.connect()];
   try {

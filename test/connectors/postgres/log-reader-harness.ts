@@ -1,5 +1,5 @@
-// What the tests of the log reader share: a slot and a publication on a real server, a resolver that takes every column
-// as text, and a reading loop that copies events into plain values.
+// What the tests of the log reader share: a slot and a publication on a real server, a resolver that takes
+// every column as text, and a reading loop that copies events into plain values.
 import { randomBytes } from 'node:crypto';
 import { parseConnection } from '../../../connectors/postgres/connection.ts';
 import {
@@ -18,7 +18,7 @@ import type { LogEvent, LogTable } from '../../../src/change/event.ts';
 import { CELL_UNCHANGED, CELL_VALUE, type Cells } from '../../../src/change/row.ts';
 import type { TestPostgres } from '../../support/postgres.ts';
 
-export type Value = string | null | undefined;
+type Value = string | null | undefined;
 
 /** A copy of an event: values as text, null, or undefined for "not sent". */
 export type Copy =
@@ -83,7 +83,7 @@ export const asText = (relation: RelationMessage, key?: readonly number[]): Reso
   return { table, truncatable: true };
 };
 
-export const resolveAsText: Resolve<LogTable> = (relation) => Promise.resolve(asText(relation));
+const resolveAsText: Resolve<LogTable> = (relation) => Promise.resolve(asText(relation));
 
 export type LogPlace = { slot: string; publication: string; start: string };
 
@@ -132,7 +132,7 @@ export const closeReaders = async (): Promise<void> => {
   for (const reader of open.splice(0)) await reader.close();
 };
 
-export const walEnd = async (server: TestPostgres): Promise<string> =>
+const walEnd = async (server: TestPostgres): Promise<string> =>
   String((await server.query('SELECT pg_current_wal_insert_lsn()::text AS lsn'))[0]?.['lsn']);
 
 export const confirmedFlush = async (server: TestPostgres, slot: string): Promise<string> => {
@@ -143,7 +143,9 @@ export const confirmedFlush = async (server: TestPostgres, slot: string): Promis
   return String(rows[0]?.['lsn']);
 };
 
-/** Copies events until `isDone`, which sees each one; then leaves the loop, with the connection still open. */
+/**
+ * Copies events until `isDone`, which sees each one; then leaves the loop, with the connection still open.
+ */
 export const collect = async (
   reader: LogReader<LogTable>,
   after: string,
@@ -179,3 +181,5 @@ export const collectAll = async (
 
 export const rowsOf = (events: readonly Copy[]): (Value[] | null)[] =>
   events.flatMap((event) => (event.kind === 'row' ? [event.after] : []));
+
+export const idsOf = (events: readonly Copy[]): number[] => rowsOf(events).map((row) => Number(row?.[0]));

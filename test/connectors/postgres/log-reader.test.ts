@@ -22,7 +22,10 @@ before(async () => {
 });
 after(() => server[Symbol.asyncDispose]());
 
-/** Runs the statements, each a transaction of its own unless it says otherwise, and gives what the log says of them. */
+/**
+ * Runs the statements, each a transaction of its own unless it says otherwise, and gives what the log says
+ * of them.
+ */
 const read = async (
   setup: string,
   changes: readonly string[],
@@ -219,7 +222,8 @@ describe('transactions', () => {
   test('an emptied partition makes its root stale and never empties it', async () => {
     const setup = `CREATE TABLE b6 (id int, d int, PRIMARY KEY (id, d)) PARTITION BY LIST (d);
       CREATE TABLE b6_1 PARTITION OF b6 FOR VALUES IN (1);
-      CREATE TABLE b6_2 (d int NOT NULL, id int NOT NULL); ALTER TABLE b6 ATTACH PARTITION b6_2 FOR VALUES IN (2)`;
+      CREATE TABLE b6_2 (d int NOT NULL, id int NOT NULL);
+      ALTER TABLE b6 ATTACH PARTITION b6_2 FOR VALUES IN (2)`;
     const root = asText({
       kind: 'relation',
       oid: 0,
@@ -246,7 +250,8 @@ describe('transactions', () => {
       'CREATE TABLE b7 (id int PRIMARY KEY)',
       [
         'INSERT INTO b7 VALUES (1)',
-        `BEGIN; INSERT INTO b7 VALUES (2); ALTER TABLE b7 ADD v text DEFAULT 'd'; INSERT INTO b7 VALUES (3, 'x'); COMMIT`,
+        `BEGIN; INSERT INTO b7 VALUES (2); ALTER TABLE b7 ADD v text DEFAULT 'd'; INSERT INTO b7 VALUES ` +
+          `(3, 'x'); COMMIT`,
       ],
       {
         resolve: async (relation) => {

@@ -41,7 +41,7 @@ export const relation = (oid: number, columns: readonly string[], key = columns.
   return wal(bytes('R', i32(oid), text('public'), text('t'), 'd', i16(columns.length), ...described));
 };
 
-export type Tuple = readonly (string | null | undefined)[];
+type Tuple = readonly (string | null | undefined)[];
 
 const tuple = (values: Tuple): Buffer =>
   bytes(

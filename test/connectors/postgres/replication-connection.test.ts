@@ -1,4 +1,5 @@
-// How connections are opened: addresses, TLS, the settings that fix how values look, and what failures become.
+// How connections are opened: addresses, TLS, the settings that fix how values look, and what failures
+// become.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -126,7 +127,8 @@ describe('connections', () => {
   });
 
   test('text looks the same whatever database and role have set', async () => {
-    await server.query(`ALTER ROLE postgres SET DateStyle = 'German'; ALTER ROLE postgres SET TimeZone = 'Asia/Tokyo';
+    await server.query(`ALTER ROLE postgres SET DateStyle = 'German';
+      ALTER ROLE postgres SET TimeZone = 'Asia/Tokyo';
       ALTER ROLE postgres SET bytea_output = 'escape'; ALTER ROLE postgres SET IntervalStyle = 'sql_standard';
       ALTER ROLE postgres SET statement_timeout = '1s'`);
     const place = await makeSlot(server);
@@ -163,7 +165,8 @@ describe('connections', () => {
       `COPY (SELECT $$${tls('server.pem').trim()}$$) TO PROGRAM 'sed "s/\\\\\\\\n/\\n/g" > server.crt'`,
     );
     await server.query(
-      `COPY (SELECT $$${tls('server.key').trim()}$$) TO PROGRAM 'sed "s/\\\\\\\\n/\\n/g" > server.key; chmod 600 server.key'`,
+      `COPY (SELECT $$${tls('server.key').trim()}$$) TO PROGRAM 'sed "s/\\\\\\\\n/\\n/g" > server.key; ` +
+        `chmod 600 server.key'`,
     );
     await server.query('ALTER SYSTEM SET ssl = on');
     await server.query('SELECT pg_reload_conf()');

@@ -2,7 +2,7 @@
 // nothing left behind.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { connector } from '../../../connectors/postgres/index.ts';
+import { connector } from '../../../connectors/postgres/connector.ts';
 import { resolveOptions } from '../../../connectors/postgres/options.ts';
 import {
   openSnapshot,

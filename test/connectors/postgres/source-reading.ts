@@ -1,6 +1,6 @@
 // How tests read a source to the end: rows of a snapshot, events of the log, and the table that both add up
 // to.
-import { connector } from '../../../connectors/postgres/index.ts';
+import { connector } from '../../../connectors/postgres/connector.ts';
 import type { PostgresOptions } from '../../../connectors/postgres/options.ts';
 import type { LogEvent } from '../../../src/change/event.ts';
 import { CELL_NULL, CELL_UNCHANGED, type Cells } from '../../../src/change/row.ts';

@@ -21,10 +21,12 @@ const REASONS: Readonly<Record<Reject['reason'], string>> = {
 /** Everything that was turned away, with its bytes, which are read again: rejects are few. */
 export const deadRecords = (
   { batches }: Pick<MergeRequest, 'batches'>,
-  { rejects, places }: Decoder,
+  { rejects, partitions, recordOffsets }: Decoder,
   dead: FoldResult<number>['dead'],
 ): DeadRecord[] => {
-  const folded = dead.map(({ rank, reason }): Reject => ({ ...places[rank]!, reason }));
+  const folded = dead.map(({ rank, reason }): Reject => {
+    return { partition: partitions[rank]!, offset: BigInt(recordOffsets[rank]!), reason };
+  });
   return [...rejects, ...folded].map((reject) => withBytes(reject, batches));
 };
 

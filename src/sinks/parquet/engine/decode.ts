@@ -55,7 +55,8 @@ export class Decoder {
   readonly offsets = new Map<number, bigint>();
   readonly highs: Map<number, High>;
   /** By rank: where a change was read. */
-  readonly places: { partition: number; offset: bigint }[] = [];
+  readonly partitions: number[] = [];
+  readonly recordOffsets: number[] = [];
   events = 0;
   readonly #layout: TableLayout;
   readonly #schemas: readonly SchemaRecord[];
@@ -252,8 +253,9 @@ export class Decoder {
       moved: op === 'd' && isMove,
       origin: op !== 'd' && isMove && ids.length > 0 ? otherKey : null,
       previousKey: op !== 'd' && isMove ? otherText : null,
-      rank: this.places.push({ partition: this.#partition, offset: BigInt(record.offset) }) - 1,
+      rank: this.partitions.push(this.#partition) - 1,
     };
+    this.recordOffsets.push(record.offset);
     const known = this.keys.get(key);
     if (known === undefined) this.keys.set(key, { values, changes: [change], partition: this.#partition });
     else known.changes.push(change);

@@ -116,7 +116,8 @@ export class Engine implements AsyncDisposable {
     const settings = JSON.stringify({ memoryLimit, threads, directory } satisfies EngineSettings);
     const child = fork(CHILD, [settings], {
       serialization: 'advanced',
-      execArgv: [],
+      // A merge makes many short-lived objects: more room for them halves the time that collecting takes.
+      execArgv: ['--max-semi-space-size=64'],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     this.#lastWords = '';

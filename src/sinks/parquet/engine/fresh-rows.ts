@@ -17,7 +17,17 @@ type FreshParts = {
   store: RowStore;
   request: Pick<TableFiles, 'spec'>;
 };
-type Row = { version: Version<number>; bucket: number | null };
+
+/** Versions and, in step, their buckets. */
+class Rows {
+  readonly versions: Version<number>[] = [];
+  readonly buckets: (number | null)[] = [];
+
+  push(version: Version<number>, bucket: number | null): void {
+    this.versions.push(version);
+    this.buckets.push(bucket);
+  }
+}
 
 export class FreshRows {
   readonly #database: Database;
@@ -38,16 +48,17 @@ export class FreshRows {
     output: OutputFiles,
   ): Promise<void> {
     const bucketOf = keyBucket(this.#fields.key, this.#request);
-    const made: Row[] = [];
-    const kept: Row[] = [];
-    const partitions = new Map<string, readonly [current: boolean, bucket: number | null]>();
+    const made = new Rows();
+    const kept = new Rows();
+    const partitions = new Map<number, readonly [current: boolean, bucket: number | null]>();
     for (const { key, written } of results) {
       if (written.length === 0) continue;
       const bucket = bucketOf(touched.keys.get(key) as TouchedKey);
       for (const version of written) {
-        (version.stored === null ? made : kept).push({ version, bucket });
+        (version.stored === null ? made : kept).push(version, bucket);
         const isCurrent = version.orderEnd === null;
-        partitions.set(`${isCurrent} ${bucket}`, [isCurrent, bucket]);
+        const number = (bucket ?? 0) * 2 + Number(isCurrent);
+        if (!partitions.has(number)) partitions.set(number, [isCurrent, bucket]);
       }
     }
     const { all, key } = this.#fields;
@@ -69,8 +80,8 @@ export class FreshRows {
     await this.#database.run('DROP TABLE fresh_row');
   }
 
-  async #appendMade(rows: readonly Row[]): Promise<void> {
-    const version = (row: number): Version<number> => rows[row]!.version;
+  async #appendMade({ versions, buckets }: Rows): Promise<void> {
+    const version = (row: number): Version<number> => versions[row]!;
     const own: Readonly<Record<string, (row: number) => EngineValue>> = {
       valid_from: (row) => version(row).from,
       valid_to: (row) => version(row).to,
@@ -92,30 +103,30 @@ export class FreshRows {
       return { type, value: (row) => column[version(row).image] ?? null };
     });
     const columns: ColumnInput[] = [
-      { type: 'int', value: (row) => rows[row]!.bucket },
+      { type: 'int', value: (row) => buckets[row] ?? null },
       ...user,
       ...this.#fields.own.map(({ name, type }) => ({ type, value: own[name] ?? (() => null) })),
     ];
-    await this.#database.append('fresh_row', columns, rows.length);
+    await this.#database.append('fresh_row', columns, versions.length);
   }
 
   /** Only where a row ends differs from the row it was: the rest never leaves the engine. */
-  async #appendKept(rows: readonly Row[]): Promise<void> {
-    if (rows.length === 0) return;
-    const version = (row: number): Version<number> => rows[row]!.version;
+  async #appendKept({ versions, buckets }: Rows): Promise<void> {
+    if (versions.length === 0) return;
+    const version = (row: number): Version<number> => versions[row]!;
     await this.#database.run(
       'CREATE OR REPLACE TEMP TABLE kept_row (n BIGINT, bucket INTEGER, start_ts TIMESTAMPTZ, end_ts TIMESTAMPTZ, ' +
         'order_end VARCHAR, closed_by VARCHAR)',
     );
     const columns: ColumnInput[] = [
       { type: 'long', value: (row) => BigInt(version(row).stored ?? -1) },
-      { type: 'int', value: (row) => rows[row]!.bucket },
+      { type: 'int', value: (row) => buckets[row] ?? null },
       { type: 'timestamptz', value: (row) => version(row).from },
       { type: 'timestamptz', value: (row) => version(row).to },
       { type: 'string', value: (row) => version(row).orderEnd },
       { type: 'string', value: (row) => version(row).closedBy },
     ];
-    await this.#database.append('kept_row', columns, rows.length);
+    await this.#database.append('kept_row', columns, versions.length);
     const changed: Readonly<Record<string, string>> = {
       valid_from: 'k.start_ts',
       valid_to: 'k.end_ts',

@@ -80,7 +80,7 @@ const mergeVersions = async (bench: Bench): Promise<MergeResult> => {
   const rows = new StoredRows({ database, files, fields, store });
   await rows.prepare();
   const touched = await findTouched(bench, { barriers, marks, rows });
-  const folded = fold(touched.inputs(), {
+  const folded = fold(touched.keys, {
     images: store,
     barriers: [...request.barriers, ...barriers.fresh],
     horizon,

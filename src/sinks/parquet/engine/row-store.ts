@@ -31,10 +31,6 @@ export class RowStore implements Images<number> {
     this.#tracked = fields.flatMap(({ id }, at) => (tracked.has(id) ? [at] : []));
   }
 
-  get rows(): number {
-    return this.incomplete.length;
-  }
-
   /** The column of a field. */
   indexOf(fieldId: number): number {
     return this.#at.get(fieldId) ?? -1;
@@ -45,10 +41,18 @@ export class RowStore implements Images<number> {
     return this.incomplete.push(incomplete ?? NOTHING) - 1;
   }
 
-  /** Forgets every row from this one on. */
-  truncate(rows: number): void {
-    for (const column of this.columns) column.length = rows;
-    this.incomplete.length = rows;
+  /** Adds many rows at once; returns the first one's number. */
+  addColumns(
+    columns: readonly (readonly EngineValue[])[],
+    incomplete: readonly (readonly string[] | null)[],
+  ): number {
+    const first = this.incomplete.length;
+    for (const names of incomplete) this.incomplete.push(names ?? NOTHING);
+    for (let at = 0; at < this.columns.length; at++) {
+      const column = this.columns[at]!;
+      for (const value of columns[at]!) column.push(value);
+    }
+    return first;
   }
 
   readonly same = (one: number, other: number): boolean => {

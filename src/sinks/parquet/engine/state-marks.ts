@@ -115,9 +115,9 @@ export class StateMarks {
       isMore = false;
       for (const { key, order, origin } of links) {
         const base = touched.keys.get(origin);
-        if (base !== undefined && order > base.since) isMore = touched.touch(key, order) || isMore;
+        if (base !== undefined && order > base.first) isMore = touched.touch(key, order) || isMore;
         const rest = touched.keys.get(key);
-        if (rest !== undefined && order > rest.since) isMore = touched.touch(origin, order) || isMore;
+        if (rest !== undefined && order > rest.first) isMore = touched.touch(origin, order) || isMore;
       }
     }
   }
@@ -133,7 +133,7 @@ export class StateMarks {
     const columns = this.#columns;
     await this.#database.read(
       `SELECT m.generation, ${columnList(columns, 'm')} FROM ${this.#scan} m JOIN marked_key t ` +
-        `ON ${match} AND m.${ORDER} >= t.since`,
+        `ON ${match} AND m.${ORDER} >= t.first`,
       ['int', ...columns.map(({ type }) => type)],
       (values, rows) => {
         for (let row = 0; row < rows; row++) {

@@ -54,7 +54,7 @@ export class StoredRows {
     const order = this.#fields.column('_order');
     const end = this.#fields.column('_order_end');
     const key = columnList(this.#fields.key);
-    const isRecent = `${end} IS NULL OR ${end} >= since`;
+    const isRecent = `${end} IS NULL OR ${end} >= first`;
     await this.#load(
       touched,
       files,
@@ -77,7 +77,7 @@ export class StoredRows {
     return positions;
   }
 
-  /** Table `touched_key` (key columns, since). */
+  /** Table `touched_key` (key columns, first). */
   async #stage(keys: readonly TouchedKey[]): Promise<void> {
     const { key } = this.#fields;
     await stageKeys(this.#database, 'touched_key', { key, keys });
@@ -95,7 +95,7 @@ export class StoredRows {
     const match = key.map((field) => `s.${columnOf(field)} = t.${columnOf(field)}`).join(' AND ');
     await this.#database.run(
       `INSERT INTO stored_row SELECT row_number() OVER () - 1 + ${first}, file, pos, ${columnList(all)} FROM (` +
-        `SELECT l.file, s.file_row_number AS pos, t.since, ${columnList(all, 's')} ` +
+        `SELECT l.file, s.file_row_number AS pos, t.first, ${columnList(all, 's')} ` +
         `FROM ${scan} s JOIN touched_key t ON ${match} JOIN live_file l ON l.local = s.filename) m ` +
         `ANTI JOIN deleted_row d ON d.file = m.file AND d.pos = m.pos QUALIFY ${qualify}`,
     );
@@ -106,19 +106,21 @@ export class StoredRows {
     const { all, user } = this.#fields;
     const types: IcebergType[] = ['long', 'int', 'long', ...all.map(({ type }) => type)];
     const readVersion = this.#versionReader();
+    const incompleteAt = 3 + this.#fields.indexOf('_incomplete');
     const keyAt = this.#fields.key.map((field) => 3 + all.indexOf(field));
     await this.#database.read(
       `SELECT n, file, pos, ${columnList(all)} FROM stored_row WHERE n >= ${first}`,
       types,
       (columns, rows) => {
         const key: EngineValue[] = new Array(keyAt.length);
+        const incomplete = columns[incompleteAt] as readonly (readonly string[] | null)[];
+        const firstImage = this.#store.addColumns(columns.slice(3, 3 + user.length), incomplete);
         for (let row = 0; row < rows; row++) {
           for (let at = 0; at < keyAt.length; at++) key[at] = columns[keyAt[at]!]![row]!;
           const owner = touched.keys.get(keyTextOf(key));
           const n = Number(columns[0]![row]);
           this.places[n] = { file: columns[1]![row] as number, pos: Number(columns[2]![row]) };
-          const values = user.map((_, at) => columns[3 + at]![row]!);
-          owner?.stored.push(readVersion(columns, row, { n, values }));
+          owner?.stored.push(readVersion(columns, row, { n, image: firstImage + row }));
         }
       },
     );
@@ -137,11 +139,10 @@ export class StoredRows {
       previousKey: at('_previous_key'),
       closedBy: at('_closed_by'),
     };
-    const incomplete = at('_incomplete');
     return (
       columns: readonly (readonly EngineValue[])[],
       row: number,
-      { n, values }: { n: number; values: readonly EngineValue[] },
+      { n, image }: { n: number; image: number },
     ): StoredVersion<number> => {
       const value = (column: number) => columns[column]![row]!;
       return {
@@ -152,7 +153,7 @@ export class StoredRows {
         op: value(own.op) as string,
         ts: value(own.ts) as bigint,
         tx: (value(own.tx) as string | null) ?? '',
-        image: this.#store.add(values, value(incomplete) as string[] | null),
+        image,
         previousKey: value(own.previousKey) as string | null,
         closedBy: value(own.closedBy) as CloseReason | null,
         stored: n,
@@ -163,22 +164,22 @@ export class StoredRows {
 
 type KeyStage = {
   key: readonly IcebergField[];
-  keys: readonly { values: readonly EngineValue[]; since: string }[];
+  keys: readonly { values: readonly EngineValue[]; first: string }[];
 };
 
-/** Makes a table of keys: their columns, and `since`. */
+/** Makes a table of keys: their columns, and `first`. */
 export const stageKeys = async (
   database: Database,
   table: string,
   { key, keys }: KeyStage,
 ): Promise<void> => {
   const columns = key.map((field) => `${columnOf(field)} ${sqlType(field.type)}`).join(', ');
-  await database.run(`CREATE OR REPLACE TEMP TABLE ${table} (${columns}, since VARCHAR)`);
+  await database.run(`CREATE OR REPLACE TEMP TABLE ${table} (${columns}, first VARCHAR)`);
   await database.append(
     table,
     [
       ...key.map(({ type }, at) => ({ type, value: (row: number) => keys[row]!.values[at]! })),
-      { type: 'string', value: (row: number) => keys[row]!.since },
+      { type: 'string', value: (row: number) => keys[row]!.first },
     ],
     keys.length,
   );

@@ -7,21 +7,26 @@ import { type KeyChanges, UNKNOWN_KEY } from './decode.ts';
 import { readKeyText } from './key-text.ts';
 import type { High } from './protocol.ts';
 
-export type TouchedKey = {
+export type TouchedKey = KeyInput<number> & {
   values: readonly EngineValue[];
-  changes: readonly Change<number>[];
   stored: StoredVersion<number>[];
   marks: Mark<number>[];
   /** Transaction from which on its versions may change. */
-  since: string;
-  /** Derive it anew although no change says so. */
-  isForced: boolean;
+  first: string;
+  /** The same where no change says so, else null. */
+  since: string | null;
   /**
-   * Everything that the table knows of it lies before `since`, in order and in time: the open row is all there is to
+   * Everything that the table knows of it lies before `first`, in order and in time: the open row is all there is to
    * look at. True for nearly every key while the topic is read in order.
    */
   isPlain: boolean;
 };
+
+const makeTouched = (
+  values: readonly EngineValue[],
+  changes: readonly Change<number>[],
+  { first, isPlain }: { first: string; isPlain: boolean },
+): TouchedKey => ({ values, changes, stored: [], marks: [], first, since: null, isPlain });
 
 export class TouchedKeys {
   readonly keys = new Map<string, TouchedKey>();
@@ -34,50 +39,38 @@ export class TouchedKeys {
   /** Makes sure that a key is known from this order's transaction on. True: it was not, so far. */
   touch(key: string, order: Order, isForced = false): boolean {
     if (key === UNKNOWN_KEY) return false;
-    const since = transactionOf(order);
-    const known = this.keys.get(key);
-    if (known === undefined) {
-      const values = readKeyText(key, this.#fields);
-      this.keys.set(key, { values, changes: [], stored: [], marks: [], since, isForced, isPlain: false });
-      return true;
+    const transaction = transactionOf(order);
+    let touched = this.keys.get(key);
+    const isNew = touched === undefined;
+    if (touched === undefined) {
+      touched = makeTouched(readKeyText(key, this.#fields), [], { first: transaction, isPlain: false });
+      this.keys.set(key, touched);
     }
-    known.isForced ||= isForced;
-    if (known.since <= since) return false;
-    known.since = since;
-    known.isPlain = false;
-    return true;
+    const isLower = transaction < touched.first;
+    if (isLower) {
+      touched.first = transaction;
+      touched.isPlain = false;
+    }
+    if (isForced || touched.since !== null) touched.since = touched.first;
+    return isNew || isLower;
   }
 
   addChanges(changed: ReadonlyMap<string, KeyChanges>, isPlain: (changes: KeyChanges) => boolean): void {
     for (const [key, own] of changed) {
       const { values, changes } = own;
-      let since = changes[0]?.order ?? '';
-      for (const { order } of changes) if (order < since) since = order;
-      this.keys.set(key, {
-        values,
-        changes,
-        stored: [],
-        marks: [],
-        since: transactionOf(since),
-        isForced: false,
-        isPlain: isPlain(own),
-      });
+      let first = changes[0]?.order ?? '';
+      for (const { order } of changes) if (order < first) first = order;
+      const isOwnPlain = isPlain(own);
+      this.keys.set(key, makeTouched(values, changes, { first: transactionOf(first), isPlain: isOwnPlain }));
     }
     for (const { changes } of changed.values())
       for (const { order, origin } of changes) if (origin !== null) this.touch(origin, order);
   }
 
-  inputs(): Map<string, KeyInput<number>> {
-    const inputs = new Map<string, KeyInput<number>>();
-    for (const [key, { stored, marks, changes, since, isForced }] of this.keys)
-      inputs.set(key, { stored, marks, changes, since: isForced ? since : null });
-    return inputs;
-  }
-
   /** Whether closed rows must be looked at, once the open row has been: late, carried, or out of a closed row's time. */
-  needsHistory({ isPlain, stored, changes, since }: TouchedKey): boolean {
+  needsHistory({ isPlain, stored, changes, first }: TouchedKey): boolean {
     const open = stored.find(({ orderEnd }) => orderEnd === null);
-    if (open !== undefined) return open.order >= since;
+    if (open !== undefined) return open.order >= first;
     return !isPlain || changes.some(({ unchanged, origin }) => unchanged.length > 0 && origin === null);
   }
 }
