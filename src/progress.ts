@@ -50,8 +50,10 @@ export class Progress {
 
   snapshot(progress: SnapshotProgress): void {
     this.#telemetry.gauge('varve_snapshot_rows', progress.rows, { topic: progress.table });
-    if (progress.tableDone)
+    if (progress.tableDone) {
+      this.snapshotRows += progress.rows;
       this.#telemetry.log.info({ topic: progress.table, rows: progress.rows }, 'table read');
+    }
     this.#listener.onSnapshot?.(progress);
   }
 

@@ -67,7 +67,7 @@ export const publicationMissing = (publications: readonly string[]): VarveError 
     { facts: { publications: publications.join(',') } },
   );
 
-/** The server's version. Throws `log_missing`, `log_lost`, `log_busy`, `source_changed`, `source_not_ready`. */
+/** Gives the server's version. Throws what is missing, lost or busy, as its own kind. */
 export const checkStart = async (client: pg.Client, { slot, publications }: Wanted): Promise<number> => {
   // Replication connections know the simple protocol only, so names are quoted into the text.
   const { rows } = await client.query<{ version: number; database: string; slot: SlotRow | null }>(

@@ -18,6 +18,8 @@ import type { Publisher } from '../topic/publisher.ts';
 import { type Context, kindOf, nowUs, openSource } from './command.ts';
 
 const HOUR_MS = 3_600_000;
+/** Below this a compression context costs more than it saves. */
+const COMPRESS_FROM_BYTES = 4096;
 
 export type Assembled = { parts: PipelineParts; telemetry: Telemetry; close(): Promise<void> };
 
@@ -77,7 +79,7 @@ export const assemble = async (
       feed,
       sink,
       progress: new Progress(telemetry, Date.now, listener),
-      finishBatch: (builder) => builder.finish(COMPRESSIONS.zstd),
+      finishBatch: (builder) => builder.finish(builder.size < COMPRESS_FROM_BYTES ? null : COMPRESSIONS.zstd),
       nowMs: Date.now,
       nowUs,
       random: Math.random,

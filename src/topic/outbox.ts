@@ -14,6 +14,9 @@ import type { Publisher, Slice, StateRecord } from './publisher.ts';
 import { RecordBatchBuilder } from './record-batch.ts';
 import { printState, type SchemaRecord, STATE_KEYS } from './state.ts';
 
+/** One is being made durable, one waits: what arrives meanwhile shares the next, so that small changes share a sync. */
+const MAX_IN_FLIGHT_WRITES = 2;
+
 export type OutboxOptions = {
   publisher: Publisher;
   /** First part of every topic's name. */
@@ -63,7 +66,8 @@ export class Outbox {
   #last: TableOut | undefined;
   #bytes = 0;
   #inFlightBytes = 0;
-  #inFlight: Promise<void> = Promise.resolve();
+  /** Writes handed over and not durable yet, oldest first; none of them rejects. */
+  readonly #inFlight: Promise<void>[] = [];
   #failure: unknown;
 
   constructor(options: OutboxOptions) {
@@ -174,8 +178,7 @@ export class Outbox {
     this.#bytes = 0;
     const bytes = slices.reduce((sum, slice) => sum + slice.batch.length, 0);
     const write = { slices, state: [...this.#state.splice(0), ...state] };
-    while (this.#inFlightBytes > 0 && this.#inFlightBytes + bytes > this.#options.maxInFlightBytes)
-      await this.#inFlight;
+    while (this.#isFull(bytes)) await this.#inFlight[0];
     if (this.#failure !== undefined) throw this.#failure;
     this.#inFlightBytes += bytes;
     const durable = durably('topic.write', () => this.#options.publisher.write(write)).then(
@@ -188,13 +191,24 @@ export class Outbox {
         throw cause;
       },
     );
-    this.#inFlight = durable.catch(() => undefined);
+    const settled = durable.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#inFlight.push(settled);
+    void settled.then(() => this.#inFlight.shift());
     return { durable };
+  }
+
+  #isFull(bytes: number): boolean {
+    if (this.#inFlight.length === 0 || this.#failure !== undefined) return false;
+    const isOver = this.#inFlightBytes + bytes > this.#options.maxInFlightBytes;
+    return isOver || this.#inFlight.length >= MAX_IN_FLIGHT_WRITES;
   }
 
   /** Resolves when everything flushed so far is durable. */
   async settled(): Promise<void> {
-    await this.#inFlight;
+    await Promise.all(this.#inFlight);
     if (this.#failure !== undefined) throw this.#failure;
   }
 }

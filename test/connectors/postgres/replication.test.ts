@@ -1,5 +1,5 @@
 // The replication protocol against real servers: what is confirmed and when, what comes again after a
-// reconnect, slow readers, dead connections, large rows, and what each refusal of the server becomes.
+// reconnect, slow readers, dead connections, large rows, servers that stop.
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -1,4 +1,4 @@
-// A TCP proxy for tests: it can go silent without closing anything, or pass few bytes at a time to the client.
+// A TCP proxy for tests: it can go silent without closing anything, or pass few bytes at a time.
 import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
