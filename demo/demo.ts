@@ -1,7 +1,7 @@
 // The main job on one machine, told as it happens: a throw-away PostgreSQL with a live shop, captured, folded, asked.
 // Without a terminal it ends by itself; with one it stays until Ctrl-C.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startPostgres } from '../test/support/postgres.ts';
@@ -41,6 +41,8 @@ topic:
 table:
   location: ./tables
   commit_interval_ms: 1000
+log:
+  level: warn
 `;
 
 const ended = (child: ChildProcess): Promise<number | null> =>
@@ -73,23 +75,38 @@ const work = async (
   return step;
 };
 
+type Product = { id: number; title: string; price: string; stock: number };
+
 /** What differs between two as-of answers, by key. */
 const tellDiff = (from: string, to: string): void => {
-  const rows = (text: string): Map<number, string> =>
-    new Map(
-      text
-        .trim()
-        .split('\n')
-        .filter(Boolean)
-        .map((line) => [(JSON.parse(line) as { id: number }).id, line]),
-    );
-  const [before, after] = [rows(from), rows(to)];
-  const changed = [...after].filter(([id, line]) => before.has(id) && before.get(id) !== line);
-  const added = [...after.keys()].filter((id) => !before.has(id));
-  say(
-    `  ${added.length} added, ${changed.length} changed, ${[...before.keys()].filter((id) => !after.has(id)).length} removed`,
+  const read = (text: string): Map<number, Product> => {
+    const products = text
+      .trim()
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as Product);
+    return new Map(products.map((product) => [product.id, product]));
+  };
+  const [before, after] = [read(from), read(to)];
+  const changed = [...after.values()].filter(({ id, price, stock }) => {
+    const old = before.get(id);
+    return old !== undefined && (old.price !== price || old.stock !== stock);
+  });
+  const added = [...after.keys()].filter((id) => !before.has(id)).length;
+  const removed = [...before.keys()].filter((id) => !after.has(id)).length;
+  say(`  ${added} added, ${changed.length} changed, ${removed} removed; for example`);
+  for (const { id, title, price, stock } of changed.slice(0, 3)) {
+    const old = before.get(id);
+    say(`  ${title.padEnd(10)}  price ${old?.price} -> ${price}, stock ${old?.stock} -> ${stock}`);
+  }
+};
+
+/** The newest metadata file, as a reader would look it up. */
+const newestMetadata = (table: string): string => {
+  const versions = readdirSync(join(table, 'metadata')).flatMap(
+    (name) => /^v(\d+)\.metadata\.json$/.exec(name)?.[1] ?? [],
   );
-  for (const [id, line] of changed.slice(0, 3)) say(`  - ${before.get(id)}\n  + ${line}`);
+  return join(table, `metadata/v${Math.max(...versions.map(Number))}.metadata.json`);
 };
 
 const main = async (): Promise<void> => {
@@ -144,7 +161,7 @@ const main = async (): Promise<void> => {
   title('The table is plain Iceberg over Parquet');
   say(`  ${table}
   DuckDB:    install iceberg; load iceberg; select * from iceberg_scan('${table}') where is_current;
-  PyIceberg: StaticTable.from_metadata('file://${table}/metadata/v<N>.metadata.json').scan().to_arrow()`);
+  PyIceberg: StaticTable.from_metadata('file://${newestMetadata(table)}').scan().to_arrow()`);
 };
 
 await main();

@@ -22,6 +22,17 @@ const ASOF_HIDES: ReadonlySet<string> = new Set([
   '_op',
 ]);
 
+/** Left out where they say nothing. */
+const RARE: ReadonlySet<string> = new Set(['_incomplete', '_previous_key']);
+
+const HISTORY_HIDES: ReadonlySet<string> = new Set([
+  'is_current',
+  '_order_end',
+  '_commit_ts',
+  '_order',
+  '_incomplete',
+]);
+
 const ask = async (context: Context, question: Question): Promise<Answer> => {
   const config = await readPipeline(context, argument(context, 0));
   if (config.table === undefined)
@@ -45,7 +56,10 @@ const show = (
   const types = columns.map((name) => fields.find((field) => field.name === name)?.type ?? 'string');
   const shown = columns
     .map((name, at) => ({ name, at }))
-    .filter(({ name }) => output.json || !hidden.has(name));
+    .filter(
+      ({ name, at }) =>
+        output.json || !(hidden.has(name) || (RARE.has(name) && rows.every((row) => row[at] === null))),
+    );
   const printed = rows.map((row) =>
     shown.map(({ at }) => printableCell(row[at] ?? null, types[at] ?? 'string')),
   );
@@ -106,7 +120,7 @@ export const history: Command = {
     show(
       context,
       await ask(context, { rows: { kind: 'history', key }, where: null, limit: limitOf(context) }),
-      new Set(['_order_end', '_commit_ts']),
+      HISTORY_HIDES,
     );
     return 0;
   },
