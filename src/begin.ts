@@ -162,10 +162,10 @@ const readTables = async (
     const shared = capture(checkpoint, epoch);
     const until = (resume: string): boolean => source.covers(resume, session.resume);
     const position = session.position;
-    await new Capture({ ...shared, outbox, epoch, from: checkpoint, selection, before: position, until }).run(
-      signal,
-    );
-    await shared.reader.close();
+    const mending = new Set(tables.map(tableText));
+    const stop = { before: position, until, mending };
+    const following = new Capture({ ...shared, ...stop, outbox, epoch, from: checkpoint, selection });
+    await following.run(signal).finally(() => shared.reader.close());
     if (signal.aborted) return { checkpoint: readCheckpoint(publisher) ?? checkpoint, epoch };
     await runSnapshot(
       { session, outbox, epoch, parallel: snapshot.parallel, sweep: true, onProgress },

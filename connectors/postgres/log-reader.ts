@@ -197,7 +197,7 @@ class PostgresLogReader<Table extends LogTable> implements LogReader<Table> {
     );
     this.#idleDueMs = nowMs + this.#idleStepMs;
     this.#told = delivered;
-    return { kind: 'idle', resume: formatLsn(delivered) };
+    return { kind: 'idle', resume: formatLsn(delivered), isAsked };
   }
 }
 

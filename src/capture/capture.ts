@@ -3,7 +3,7 @@
 //   source:   ..BEGIN p1 .. COMMIT r1 | BEGIN p2 .. COMMIT r2 |..     read, not yet safe
 //   topic:    [p1 .. p2, checkpoint resume=r2]                        one atomic write
 //   confirm:                     r2                                   only when that write is durable
-import type { Begin, LogEvent, ResumePoint, RowChange, Stale, Truncate } from '../change/event.ts';
+import type { Begin, Idle, LogEvent, ResumePoint, RowChange, Stale, Truncate } from '../change/event.ts';
 import { formatOrder, type Order, type OrderParts, parseOrder } from '../change/order.ts';
 import { tableText } from '../change/schema.ts';
 import { atOnce } from '../crash-point.ts';
@@ -31,6 +31,8 @@ export type CaptureOptions = {
   nowMs: () => number;
   /** Called when `resume` is durable: lag, progress, and whether the end asked for is reached. */
   onDurable: (checkpoint: Checkpoint, events: number) => void;
+  /** Tables about to be read again: what makes them stale until then is being mended. By `tableText`. */
+  mending?: ReadonlySet<string>;
   /** Stop before the first transaction at or after this position; everything before it is durable on return. */
   before?: bigint;
   /** Ends the loop after a durable checkpoint for which this is true. */
@@ -98,7 +100,7 @@ export class Capture {
       case 'truncate':
         return this.#truncate(event);
       case 'idle':
-        return this.#idle(event.resume);
+        return this.#idle(event);
       case 'stale':
         return this.#stale(event);
       default:
@@ -184,17 +186,18 @@ export class Capture {
     }
   }
 
-  async #idle(resume: ResumePoint): Promise<void> {
+  async #idle({ resume, isAsked }: Idle): Promise<void> {
     this.#checkpoint = { ...this.#checkpoint, resume, part: null };
     const { outbox, until, nowMs } = this.#options;
-    const isDue = nowMs() - this.#idleMs >= IDLE_CHECKPOINT_MS || until?.(resume) === true;
+    const isDue = isAsked || nowMs() - this.#idleMs >= IDLE_CHECKPOINT_MS || until?.(resume) === true;
     if (outbox.isEmpty && !isDue) return;
     this.#idleMs = nowMs();
     await this.#flush();
   }
 
   async #stale({ table, reason }: Stale): Promise<void> {
-    const { topicOf, epoch, outbox } = this.#options;
+    const { topicOf, epoch, outbox, mending } = this.#options;
+    if (mending?.has(tableText(table)) === true) return;
     const order = formatOrder({ epoch, position: this.#transaction?.position ?? 0n, phase: 1, ordinal: 0 });
     const record = printState({ table, reason, order });
     await this.#flush([{ key: STATE_KEYS.stale(topicOf(table)), value: record }]);

@@ -37,8 +37,11 @@ export type Truncate<Table> = { kind: 'truncate'; tables: readonly Table[]; ordi
 /** `resume` covers this transaction and all before it. */
 export type Commit = { kind: 'commit'; resume: ResumePoint };
 
-/** The stream is idle and everything before `resume` has been delivered; never inside a transaction. */
-export type Idle = { kind: 'idle'; resume: ResumePoint };
+/**
+ * The stream is idle and everything before `resume` has been delivered; never inside a transaction. `isAsked`: the source
+ * waits for the confirmation, as one does that shuts down.
+ */
+export type Idle = { kind: 'idle'; resume: ResumePoint; isAsked: boolean };
 
 /** Rows of this table were changed without events; the history has a hole until it is snapshotted again. */
 export type Stale = { kind: 'stale'; table: TableName; reason: string };

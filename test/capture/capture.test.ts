@@ -178,7 +178,9 @@ test('it ends once a durable checkpoint reaches what was asked for, also on an i
   const { publisher, run } = await bench(t);
   const until = (resume: string): boolean => Number(resume) >= 99;
   await run(
-    scriptedLog([transaction(10, [[table, ['a', 'x']]]), [{ kind: 'idle', resume: '99' }]], { ends: false }),
+    scriptedLog([transaction(10, [[table, ['a', 'x']]]), [{ kind: 'idle', resume: '99', isAsked: false }]], {
+      ends: false,
+    }),
     { until },
   );
   assert.equal(checkpointOf(publisher).resume, '99');
@@ -228,4 +230,14 @@ test('a publisher that fails stops the capture and nothing is confirmed', async 
   t.mock.method(publisher, 'write', () => Promise.reject(new VarveError('disk_full', 'The disk is full.')));
   await assert.rejects(run(log), (thrown) => thrown instanceof VarveError && thrown.kind === 'disk_full');
   assert.deepEqual(log.confirmed, []);
+});
+
+test('what makes a table stale is passed over while that table is being read again', async (t) => {
+  const { publisher, run } = await bench(t);
+  const stale = { kind: 'stale' as const, table: ['public', 't'] as const, reason: 'rewritten' };
+  await run(scriptedLog([transaction(10, [[table, ['a', 'x']]]), [stale]]), {
+    mending: new Set(['public.t']),
+  });
+  assert.equal(checkpointOf(publisher).resume, '11');
+  assert.equal(publisher.state().has(STATE_KEYS.stale(TOPIC)), false);
 });
