@@ -2,8 +2,8 @@
 import { isOrder } from '../change/order.ts';
 import { VarveError } from '../errors.ts';
 import { type Answer, askTable, type Question } from '../sinks/parquet/query.ts';
-import { openFeed } from './assemble.ts';
 import { argument, type Command, type Context, readPipeline } from './command.ts';
+import { openFeed } from './open-topic.ts';
 import type { Cell } from './output.ts';
 import { printableCell } from './printable.ts';
 import { knownTables, tableTopic } from './table-topic.ts';

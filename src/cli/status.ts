@@ -1,8 +1,8 @@
 // Owns `varve status`: reads what is durable, so it answers whether the daemon runs or not.
 import { existsSync } from 'node:fs';
 import { pipelineStatus } from '../status.ts';
-import { openFeed } from './assemble.ts';
 import { argument, type Command, readPipeline } from './command.ts';
+import { openFeed } from './open-topic.ts';
 
 const ageText = (ms: number | null): string =>
   ms === null ? '' : ms < 10_000 ? `${ms} ms` : `${Math.round(ms / 1000)} s`;
