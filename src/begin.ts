@@ -51,18 +51,25 @@ const read = <Body>(publisher: Publisher, key: string): Body | null =>
 export const readCheckpoint = (publisher: Publisher): Checkpoint | null =>
   read<Checkpoint>(publisher, STATE_KEYS.checkpoint);
 
+type Owner = Pick<BeginOptions, 'name' | 'kind'> & { state: ReadonlyMap<string, string> };
+
+/** Throws `state_foreign` when the state is another pipeline's. */
+export const refuseForeignOwner = ({ name, kind, state }: Owner): void => {
+  const identity = readState<IdentityRecord>(state, STATE_KEYS.identity);
+  if (identity === null || (identity.pipeline === name && identity.kind === kind)) return;
+  throw new VarveError(
+    'state_foreign',
+    `This topic directory belongs to pipeline ${identity.pipeline} (${identity.kind}), not to ${name} (${kind}). ` +
+      'Give each pipeline its own topic.path.',
+    { facts: { owner: identity.pipeline, name } },
+  );
+};
+
 const refuseForeignState = async ({ name, kind, source, publisher }: BeginOptions): Promise<void> => {
-  const identity = read<IdentityRecord>(publisher, STATE_KEYS.identity);
-  if (identity === null) return;
-  if (identity.pipeline !== name || identity.kind !== kind) {
-    throw new VarveError(
-      'state_foreign',
-      `This topic directory belongs to pipeline ${identity.pipeline} (${identity.kind}), not to ${name} (${kind}). ` +
-        'Give each pipeline its own topic.path.',
-      { facts: { owner: identity.pipeline, name } },
-    );
-  }
-  await source.verifyIdentity(identity.source);
+  const state = publisher.state();
+  refuseForeignOwner({ name, kind, state });
+  const identity = readState<IdentityRecord>(state, STATE_KEYS.identity);
+  if (identity !== null) await source.verifyIdentity(identity.source);
 };
 
 const refuseStaleTables = ({ publisher, again, name }: BeginOptions): void => {

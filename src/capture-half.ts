@@ -6,7 +6,9 @@ import type { ResumePoint } from './change/event.ts';
 import type { TableName } from './change/schema.ts';
 import type { Config } from './config.ts';
 import type { Source } from './connector.ts';
+import type { VarveError } from './errors.ts';
 import type { PipelineParts, RunOptions } from './pipeline-parts.ts';
+import { CAPTURE } from './progress.ts';
 import { retrying, TRIES_TO_END } from './retry.ts';
 import { topicName } from './topic/naming.ts';
 import { Outbox } from './topic/outbox.ts';
@@ -14,6 +16,7 @@ import { printState } from './topic/state.ts';
 
 const MAX_IN_FLIGHT_BYTES = 32 << 20;
 const REMEMBER_MS = 60_000;
+const MEASURE_MS = 5000;
 
 const selectionOf = (config: Config): string =>
   createHash('sha256')
@@ -65,6 +68,12 @@ const rememberSource = async ({ config, kind, publisher }: PipelineParts, source
   if (state.length > 0) await publisher.write({ slices: [], state }).catch(() => undefined);
 };
 
+/** For people; what the source does not answer, the log tells soon enough. */
+const measureBehind = async ({ progress }: PipelineParts, source: Source): Promise<void> => {
+  const end = await source.end().catch(() => null);
+  if (end !== null && progress.resume !== null) progress.behind(source.distance(progress.resume, end));
+};
+
 const captureOnce = async (parts: PipelineParts, options: RunOptions, signal: AbortSignal): Promise<void> => {
   const source = await parts.source();
   try {
@@ -77,10 +86,12 @@ const captureOnce = async (parts: PipelineParts, options: RunOptions, signal: Ab
     const { outbox, selection } = beginning;
     const shared = beginning.capture(checkpoint, epoch);
     const remembering = setInterval(() => void rememberSource(parts, source), REMEMBER_MS);
+    const measuring = setInterval(() => void measureBehind(parts, source), MEASURE_MS);
     try {
       await new Capture({ ...shared, ...until, outbox, epoch, from: checkpoint, selection }).run(signal);
     } finally {
       clearInterval(remembering);
+      clearInterval(measuring);
       await shared.reader.close();
     }
   } finally {
@@ -92,7 +103,7 @@ const captureOnce = async (parts: PipelineParts, options: RunOptions, signal: Ab
 export const runCapture = (parts: PipelineParts, options: RunOptions, signal: AbortSignal): Promise<void> => {
   const { progress, random } = parts;
   const tries = options.untilCaughtUp ? TRIES_TO_END : Number.POSITIVE_INFINITY;
-  const onRetry = progress.retrying.bind(progress);
+  const onRetry = (error: VarveError, pauseMs: number): void => progress.retrying(CAPTURE, error, pauseMs);
   const retry = { tries, progress: () => progress.durableCheckpoints, onRetry, random };
   return retrying(() => captureOnce(parts, options, signal), retry, signal);
 };

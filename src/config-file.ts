@@ -6,6 +6,7 @@ import { type Document, isMap, isNode, isPair, LineCounter, parseDocument } from
 import { z } from 'zod';
 import { type Config, configSchema } from './config.ts';
 import { VarveError } from './errors.ts';
+import { secretsIn } from './secrets.ts';
 
 const MAX_FILE_BYTES = 1 << 20;
 const REFERENCE = /\$\{(env|file):([^}]*)\}/g;
@@ -192,6 +193,8 @@ export const loadConfig = async (
     table: config.table && { ...config.table, location: absolute(config.table.location) },
     http: config.http,
     file,
-    secrets,
+    secrets: [
+      ...new Set([...secrets.flatMap((secret) => [secret, ...secretsIn(secret)]), ...secretsIn(value)]),
+    ],
   });
 };

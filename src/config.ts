@@ -102,7 +102,7 @@ export type Config<Options = unknown> = Readonly<{
   log: Readonly<z.output<typeof log>>;
   /** The file, absolute. */
   file: string;
-  /** Values that came from references: never to be printed. */
+  /** Values that came from references, and passwords: never to be printed. */
   secrets: readonly string[];
 }>;
 

@@ -1,8 +1,9 @@
 // Owns running the table half: one fold a topic, topics that appear later included; what comes right is tried again.
+import type { VarveError } from './errors.ts';
 import type { PipelineParts } from './pipeline-parts.ts';
 import { retrying, TRIES_TO_END } from './retry.ts';
 import { runFold } from './sinks/fold.ts';
-import type { Sink } from './sinks/sink.ts';
+import type { CommitReport, Sink } from './sinks/sink.ts';
 import { readState, type SchemaRecord, STATE_KEYS } from './topic/state.ts';
 
 /** Aborting `finish` asks for everything up to the topics' ends as they are then, and for a return after that. */
@@ -26,6 +27,7 @@ const foldTopic = async (
   let commits = 0;
   const once = async (): Promise<void> => {
     const opened = await sink.open(topic, { namespace, name });
+    progress.recovered(topic);
     const fold = {
       feed,
       table: opened,
@@ -33,14 +35,14 @@ const foldTopic = async (
       limits,
       nowMs,
       finish,
-      onCommit: (report: Parameters<typeof progress.folded>[1]) => {
+      onCommit: (report: CommitReport, offsets: ReadonlyMap<number, bigint>) => {
         commits++;
-        progress.folded(topic, report);
+        progress.folded(topic, report, offsets.get(0) ?? 0n);
       },
     };
     await runFold(fold, signal).finally(() => opened.close());
   };
-  const onRetry = progress.retrying.bind(progress);
+  const onRetry = (error: VarveError, pauseMs: number): void => progress.retrying(topic, error, pauseMs);
   await retrying(once, { tries: TRIES_TO_END, progress: () => commits, onRetry, random }, signal);
 };
 

@@ -6,6 +6,7 @@ import { COMMANDS } from './cli/commands.ts';
 import { makeOutput } from './cli/output.ts';
 import { armCrashPoint } from './crash-point.ts';
 import { asVarveError, VarveError } from './errors.ts';
+import { makeScrub } from './secrets.ts';
 import { listen } from './server/http.ts';
 
 const CONNECTORS: Connectors = {
@@ -33,12 +34,6 @@ const help = (): string => {
 const exitCode = (error: VarveError): number => {
   if (error.outcome === 'usage') return 2;
   return error.kind === 'source_not_ready' ? 3 : 1;
-};
-
-const scrub = (text: string, secrets: readonly string[]): string => {
-  // Longest first, so that no secret survives as the rest of a shorter one.
-  const sorted = [...secrets].sort((a, b) => b.length - a.length);
-  return sorted.reduce((clean, secret) => clean.replaceAll(secret, '***'), text);
 };
 
 const dispatch = async (argv: readonly string[], secrets: string[]): Promise<number> => {
@@ -90,12 +85,13 @@ const main = async (): Promise<void> => {
     process.exitCode = await dispatch(process.argv.slice(2), secrets);
   } catch (thrown) {
     const error = asVarveError(thrown);
-    const sentence = scrub(error.message, secrets);
+    const scrub = makeScrub(secrets);
+    const sentence = scrub(error.message);
     if (process.argv.includes('--json'))
       process.stdout.write(`${JSON.stringify({ error: error.kind, sentence })}\n`);
     else process.stderr.write(`varve: ${sentence}\n`);
     if (error.kind === 'internal' && process.env.VARVE_DEBUG)
-      process.stderr.write(`${scrub(String(error.stack), secrets)}\n`);
+      process.stderr.write(`${scrub(String(error.stack))}\n`);
     process.exitCode = exitCode(error);
   }
 };

@@ -9,9 +9,24 @@ import type { Checkpoint } from './topic/state.ts';
 
 export type RunState = 'starting' | 'snapshot' | 'streaming' | 'retrying' | 'stopped' | 'failed';
 
-export type TableProgress = { events: number; commits: number; dead: number; lastCommitMs: number };
+export type TableProgress = {
+  events: number;
+  commits: number;
+  dead: number;
+  lastCommitMs: number;
+  /** Next offset to read. */
+  offset: bigint;
+};
+
+/** What a half of the pipeline is told apart by: the capture, or a topic that is folded. */
+export const CAPTURE = 'capture';
+
+/** Where a run stands, for people and for the state records. */
+export type Standing = { state: RunState; reason: string | null; sentence: string | null };
 
 export type ProgressListener = {
+  /** Told when a half begins to try again, and when none does any more. */
+  onStanding?: (standing: Standing) => void;
   onStep?: (message: string) => void;
   onSnapshot?: (progress: SnapshotProgress) => void;
   onDurable?: (events: number) => void;
@@ -22,9 +37,10 @@ export class Progress {
   readonly #telemetry: Telemetry;
   readonly #nowMs: () => number;
   readonly #listener: ProgressListener;
-  state: RunState = 'starting';
-  reason: string | null = null;
-  sentence: string | null = null;
+  #state: RunState = 'starting';
+  #end: VarveError | null = null;
+  /** What each half waits for that comes right by itself, oldest first. */
+  readonly #troubles = new Map<string, VarveError>();
   resume: ResumePoint | null = null;
   /** Milliseconds between the newest durable change's commit and its becoming durable. */
   lagMs: number | null = null;
@@ -40,10 +56,17 @@ export class Progress {
     this.#listener = listener;
   }
 
+  get standing(): Standing {
+    const [trouble] = this.#troubles.values();
+    const isOver = this.#state === 'stopped' || this.#state === 'failed';
+    const error = isOver ? this.#end : (trouble ?? null);
+    const state = !isOver && error !== null ? 'retrying' : this.#state;
+    return { state, reason: error?.kind ?? null, sentence: error?.message ?? null };
+  }
+
   step(message: string): void {
-    this.state = message === 'streaming' ? 'streaming' : 'snapshot';
-    this.reason = null;
-    this.sentence = null;
+    this.#state = message === 'streaming' ? 'streaming' : 'snapshot';
+    this.recovered(CAPTURE);
     this.#telemetry.log.info(message);
     this.#listener.onStep?.(message);
   }
@@ -63,6 +86,7 @@ export class Progress {
     this.events += events;
     this.#telemetry.count('varve_captured_events_total', events);
     this.#telemetry.count('varve_checkpoints_total', 1);
+    this.#telemetry.gauge('varve_last_checkpoint_timestamp_seconds', this.#nowMs() / 1000);
     if (events > 0) {
       this.lagMs = Math.max(0, this.#nowMs() - Number(BigInt(checkpoint.commitTs) / 1000n));
       this.#telemetry.gauge('varve_capture_lag_seconds', this.lagMs / 1000);
@@ -70,8 +94,14 @@ export class Progress {
     this.#listener.onDurable?.(events);
   }
 
-  folded(topic: string, report: CommitReport): void {
-    const known = this.tables.get(topic) ?? { events: 0, commits: 0, dead: 0, lastCommitMs: 0 };
+  /** `bytes`: how much of the source's log is not durable here yet. */
+  behind(bytes: number): void {
+    this.#telemetry.gauge('varve_source_behind_bytes', bytes);
+  }
+
+  folded(topic: string, report: CommitReport, offset: bigint): void {
+    const known = this.tables.get(topic) ?? { events: 0, commits: 0, dead: 0, lastCommitMs: 0, offset };
+    known.offset = offset;
     known.events += report.events;
     known.commits++;
     known.dead += report.dead;
@@ -80,6 +110,7 @@ export class Progress {
     const labels = { topic };
     this.#telemetry.count('varve_folded_events_total', report.events, labels);
     this.#telemetry.count('varve_table_commits_total', 1, labels);
+    this.#telemetry.gauge('varve_table_last_commit_timestamp_seconds', known.lastCommitMs / 1000, labels);
     this.#telemetry.count('varve_dead_records_total', report.dead, labels);
     this.#telemetry.count('varve_late_events_total', report.late, labels);
     this.#telemetry.count('varve_duplicate_events_total', report.duplicates, labels);
@@ -88,18 +119,23 @@ export class Progress {
     this.#listener.onCommit?.(topic, report);
   }
 
-  retrying(error: VarveError, pauseMs: number): void {
-    this.state = 'retrying';
-    this.reason = error.kind;
-    this.sentence = error.message;
+  /** `half`: CAPTURE or a topic. */
+  retrying(half: string, error: VarveError, pauseMs: number): void {
+    this.#troubles.delete(half);
+    this.#troubles.set(half, error);
     this.#telemetry.count('varve_retries_total', 1, { kind: error.kind });
-    this.#telemetry.log.warn({ kind: error.kind, pauseMs: Math.round(pauseMs) }, error.message);
+    this.#telemetry.log.warn({ half, kind: error.kind, pauseMs: Math.round(pauseMs) }, error.message);
+    this.#listener.onStanding?.(this.standing);
+  }
+
+  /** A half works again. */
+  recovered(half: string): void {
+    if (this.#troubles.delete(half) && this.#troubles.size === 0) this.#listener.onStanding?.(this.standing);
   }
 
   ended(error: VarveError | null): void {
-    this.state = error === null ? 'stopped' : 'failed';
-    this.reason = error?.kind ?? null;
-    this.sentence = error?.message ?? null;
+    this.#state = error === null ? 'stopped' : 'failed';
+    this.#end = error;
     if (error !== null) this.#telemetry.log.error({ kind: error.kind }, error.message);
   }
 }

@@ -98,6 +98,12 @@ class Bunch implements RowChunk {
     }
   }
 
+  /** One message is one row, so a whole one that follows is another row. */
+  get mayEnd(): boolean {
+    const left = this.#bytes.length - this.#at;
+    return left < HEADER_BYTES || this.#bytes[this.#at] !== COPY_DATA || left < this.needed;
+  }
+
   /** What the caller did not pull is skipped. */
   finish(): void {
     while (this.next() !== null);

@@ -96,15 +96,14 @@ const lockedOut = async (
 
 const changedMeanwhile = (what: string, cause?: unknown): VarveError =>
   new VarveError(
-    'table_stale',
-    `${what}: altered, rewritten or dropped while the snapshot was being fixed, so its rows cannot be ` +
-      `read as of that point. ` +
-      'Nothing was published of it. Start again.',
+    'source_busy',
+    `${what}: altered, truncated, rewritten or dropped while the snapshot was being fixed, so its rows cannot ` +
+      'be read as of that point. Varve fixes another one.',
     { cause },
   );
 
 /**
- * Lists what holds the tables' rows. Throws `table_stale` when one has been rewritten since the snapshot was
+ * Lists what holds the tables' rows. Throws `source_busy` when one has been rewritten since the snapshot was
  * fixed.
  */
 export const listRelations = async (

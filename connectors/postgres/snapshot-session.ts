@@ -23,6 +23,11 @@ import { attempt } from './source-attempt.ts';
 /** 64 MB: enough for one COPY to be worth its start, small enough to keep all workers busy to the end. */
 const BLOCKS_PER_CHUNK = 8192;
 const LOCK_TIMEOUT_MS = 60_000;
+/**
+ * A reader whose lock has to wait stands behind somebody who waits for the holder, which waits for the reader: the
+ * server cannot see that. So the reader gives up soon, and with it the whole snapshot.
+ */
+const READER_LOCK_TIMEOUT_MS = 2000;
 
 export type SnapshotOptions = {
   /** Opens a connection; the session ends what it opened. */
@@ -33,6 +38,8 @@ export type SnapshotOptions = {
   /** The slot serves only to fix the snapshot: it goes as soon as that is held. */
   temporary: boolean;
   tables: readonly TableName[];
+  /** Connections that read at once. */
+  parallel: number;
   /** Schemas as of the snapshot, in the order of `tables`. */
   prepare: (holder: pg.Client, tables: readonly TableName[]) => Promise<readonly PreparedTable[]>;
   /** Called before rows are handed out: what is told of their position is shared with the log. */
@@ -44,7 +51,7 @@ export type SnapshotOptions = {
 /*
  *   slot:     CREATE_REPLICATION_SLOT ---- exports S1 ----|end
  *   holder:            BEGIN, import S1, export S2, LOCK, compare files ---------------- verify --|end
- *   workers:                                         BEGIN, import S2, COPY, COPY ..   --|end
+ *   workers:                                  BEGIN, import S2, LOCK | COPY, COPY ..   --|end
  *   stream:                                          (may start here, at the slot's consistent point)
  */
 /** Fixes the snapshot and takes the locks. On failure nothing is left behind, the slot included. */
@@ -54,6 +61,7 @@ export const openSnapshot = async (options: SnapshotOptions): Promise<PostgresSn
   const replication = await open({ replication: true });
   let slot: NewSlot | null = null;
   let holder: pg.Client | null = null;
+  const workers: pg.Client[] = [];
   try {
     slot = await attempt('making the replication slot', () =>
       createSlot(replication, side, { name, temporary, lockTimeoutMs }),
@@ -61,9 +69,11 @@ export const openSnapshot = async (options: SnapshotOptions): Promise<PostgresSn
     const { snapshotName } = slot;
     holder = await beginUnder(open, snapshotName);
     const parts = await attempt('fixing the snapshot', () => hold(holder as pg.Client, options));
-    return new PostgresSnapshot(options, { holder, ts, consistentPoint: slot.consistentPoint, ...parts });
+    for (let count = 0; count < options.parallel; count++) workers.push(await openWorker(options, parts));
+    const { consistentPoint } = slot;
+    return new PostgresSnapshot(options, { holder, workers, ts, consistentPoint, ...parts });
   } catch (thrown) {
-    await endClient(holder);
+    await Promise.all([holder, ...workers].map(endClient));
     await endClient(replication);
     if (slot !== null && !temporary) await dropSlot(side, name).catch(() => undefined);
     throw thrown;
@@ -112,12 +122,25 @@ const beginUnder = async (open: SnapshotOptions['open'], snapshotName: string): 
   }
 };
 
+/** Sees what the holder sees, and has locks of its own before anybody can queue between the two. */
+const openWorker = async (options: SnapshotOptions, { snapshotName }: Held): Promise<pg.Client> => {
+  const worker = await beginUnder(options.open, snapshotName);
+  const locks = { tables: options.tables, timeoutMs: READER_LOCK_TIMEOUT_MS };
+  try {
+    await attempt('locking for a reader', () => lockTables(worker, options.side, locks));
+    return worker;
+  } catch (thrown) {
+    await endClient(worker);
+    throw thrown;
+  }
+};
+
 const endClient = async (client: pg.Client | null): Promise<void> => {
   await client?.end().catch(() => undefined);
 };
 
 type Piece = { relation: Relation; range: BlockRange };
-type Parts = Held & { holder: pg.Client; ts: bigint; consistentPoint: bigint };
+type Parts = Held & { holder: pg.Client; workers: readonly pg.Client[]; ts: bigint; consistentPoint: bigint };
 
 export class PostgresSnapshot implements SnapshotSession<PreparedTable> {
   readonly resume: ResumePoint;
@@ -127,12 +150,14 @@ export class PostgresSnapshot implements SnapshotSession<PreparedTable> {
   readonly #options: SnapshotOptions;
   readonly #parts: Parts;
   readonly #pieces = new Map<ChunkSpec<PreparedTable>, Piece>();
-  readonly #workers = new Set<pg.Client>();
-  readonly #idle: pg.Client[] = [];
+  readonly #workers: Set<pg.Client>;
+  readonly #idle: pg.Client[];
 
   constructor(options: SnapshotOptions, parts: Parts) {
     this.#options = options;
     this.#parts = parts;
+    this.#workers = new Set(parts.workers);
+    this.#idle = [...parts.workers];
     this.position = parts.consistentPoint;
     this.resume = formatLsn(parts.consistentPoint);
     this.ts = parts.ts;
@@ -167,7 +192,13 @@ export class PostgresSnapshot implements SnapshotSession<PreparedTable> {
     const piece = this.#pieces.get(chunk);
     if (piece === undefined) return;
     const columns = chunk.table.schema.columns.map(({ name }) => name);
-    const worker = this.#idle.pop() ?? (await this.#openWorker());
+    const worker = this.#idle.pop();
+    if (worker === undefined) {
+      throw new VarveError(
+        'internal',
+        `More than ${this.#options.parallel} chunks of one snapshot are read at once.`,
+      );
+    }
     let isWhole = false;
     try {
       const bunches = copyOut(worker, {
@@ -188,12 +219,6 @@ export class PostgresSnapshot implements SnapshotSession<PreparedTable> {
         await endClient(worker);
       }
     }
-  }
-
-  async #openWorker(): Promise<pg.Client> {
-    const worker = await beginUnder(this.#options.open, this.#parts.snapshotName);
-    this.#workers.add(worker);
-    return worker;
   }
 
   /**

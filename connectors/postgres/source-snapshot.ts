@@ -15,6 +15,7 @@ type SourceSnapshotOptions = {
   /** Of the `source` block; rows of a snapshot all stand at its own position. */
   position: SourcePosition;
   tables: readonly TableName[];
+  parallel: number;
   /** Beside a stream: a slot of its own fixes the snapshot, and goes at once. */
   beside: boolean;
 };
@@ -28,6 +29,7 @@ export const openSourceSnapshot = ({
   memory,
   position,
   tables,
+  parallel,
   beside,
 }: SourceSnapshotOptions): Promise<SnapshotSession<PreparedTable>> =>
   clients.ask('fixing a snapshot', async (side) => {
@@ -38,6 +40,7 @@ export const openSourceSnapshot = ({
       slot: beside ? besideName(slot) : slot,
       temporary: beside,
       tables,
+      parallel,
       prepare: clients.prepareUnder,
       onRows: (lsn) => {
         position.lsnHigh = Number(lsn >> 32n);

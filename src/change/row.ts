@@ -23,3 +23,22 @@ export const makeCells = (columns: number): Cells => ({
   start: new Int32Array(columns),
   end: new Int32Array(columns),
 });
+
+/** A row that its owner will not fill again. */
+export const copyCells = ({ bytes, kind, start, end }: Cells): Cells => {
+  const copy = { ...makeCells(kind.length), bytes: new Uint8Array(0) };
+  let from = bytes.length;
+  let to = 0;
+  for (const [at, cell] of kind.entries()) {
+    copy.kind[at] = cell;
+    if (cell !== CELL_VALUE) continue;
+    from = Math.min(from, start[at] as number);
+    to = Math.max(to, end[at] as number);
+  }
+  for (const at of kind.keys()) {
+    copy.start[at] = (start[at] as number) - from;
+    copy.end[at] = (end[at] as number) - from;
+  }
+  copy.bytes = bytes.slice(from, Math.max(from, to));
+  return copy;
+};

@@ -2,6 +2,7 @@
 import type { Config } from '../config.ts';
 import type { PipelineParts } from '../pipeline-parts.ts';
 import { Progress, type ProgressListener } from '../progress.ts';
+import { makeScrub } from '../secrets.ts';
 import { makeTelemetry, type Telemetry } from '../telemetry.ts';
 import { COMPRESSIONS } from '../topic/compression.ts';
 import { type Context, kindOf, nowUs, openSource } from './command.ts';
@@ -20,7 +21,9 @@ export const assemble = async (
   listener: ProgressListener,
 ): Promise<Assembled> => {
   const level = context.output.tty && config.log.level === 'info' ? 'warn' : config.log.level;
-  const telemetry = makeTelemetry({ level });
+  const scrub = makeScrub(config.secrets);
+  const stream = { write: (line: string) => process.stderr.write(scrub(line)) };
+  const telemetry = makeTelemetry({ level, stream });
   const onFull = (): void =>
     telemetry.log.warn({ path: config.topic.path }, 'the topic is full: waiting for the table to catch up');
   const publisher = await openPublisher(config, onFull);

@@ -6,6 +6,7 @@ import { loadConfig } from '../config-file.ts';
 import type { Connector, Source } from '../connector.ts';
 import { VarveError } from '../errors.ts';
 import type { PipelineParts } from '../pipeline-parts.ts';
+import { makeScrub } from '../secrets.ts';
 import type { Telemetry } from '../telemetry.ts';
 import type { Output } from './output.ts';
 
@@ -66,10 +67,11 @@ export const openSource = async (
   config: Config,
   knownSchema: (table: TableName) => TableSchema | null = () => null,
 ): Promise<Source> => {
+  const scrub = makeScrub(config.secrets);
   const connector = await context.connectors.load(kindOf(config));
   return connector.open(config.source, {
     pipeline: config.name,
-    log: (level, message) => context.output.note(`${level}: ${message}`),
+    log: (level, message) => context.output.note(scrub(`${level}: ${message}`)),
     now: nowUs,
     knownSchema,
   });

@@ -1,13 +1,16 @@
 // Owns opening a pipeline's topic as its file says: the writing end, of which there is one, and the reading end.
 import { randomUUID } from 'node:crypto';
+import { refuseForeignOwner } from '../begin.ts';
 import type { TableName, TableSchema } from '../change/schema.ts';
 import type { Config } from '../config.ts';
 import { schemaRecords } from '../sinks/fold.ts';
 import { openEmbeddedFeed } from '../topic/embedded/feed.ts';
+import { findHolder } from '../topic/embedded/lock.ts';
 import { openEmbeddedPublisher } from '../topic/embedded/publisher.ts';
 import type { Feed } from '../topic/feed.ts';
 import { topicName } from '../topic/naming.ts';
 import type { Publisher } from '../topic/publisher.ts';
+import { kindOf } from './command.ts';
 
 export const HOUR_MS = 3_600_000;
 
@@ -22,8 +25,20 @@ export const openPublisher = ({ name, topic, table }: Config, onFull: () => void
     onFull,
   });
 
-/** For everything that reads, also while the pipeline runs elsewhere. */
-export const openFeed = ({ topic }: Config): Promise<Feed> => openEmbeddedFeed({ path: topic.path });
+/** For everything that reads, also while the pipeline runs elsewhere. Throws `state_foreign` for another one's topic. */
+export const openFeed = async (config: Config): Promise<Feed> => {
+  const feed = await openEmbeddedFeed({ path: config.topic.path });
+  try {
+    refuseForeignOwner({ name: config.name, kind: kindOf(config), state: await feed.state() });
+    return feed;
+  } catch (thrown) {
+    await feed.close();
+    throw thrown;
+  }
+};
+
+/** Process id of the one that writes there now; null: nobody does. */
+export const findRunner = ({ topic }: Config): Promise<string | null> => findHolder(topic.path);
 
 /** The shape of a table as it was last published: what a log that lags behind its catalog may still speak of. */
 export const newestSchema = (

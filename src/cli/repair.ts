@@ -1,15 +1,29 @@
 // Owns the commands that mend a stopped pipeline: reset, resume --accept-gap, snapshot. Each says what it did.
+import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { acceptGap } from '../begin.ts';
 import { beginOptions } from '../capture-half.ts';
-import type { TableName } from '../change/schema.ts';
-import { tableText } from '../change/schema.ts';
+import { type TableName, tableText } from '../change/schema.ts';
 import type { Config } from '../config.ts';
 import { asVarveError, VarveError } from '../errors.ts';
 import { runPipeline } from '../pipeline.ts';
+import { listDirectory } from '../topic/embedded/directory.ts';
 import { STATE_KEYS } from '../topic/state.ts';
 import { assemble } from './assemble.ts';
 import { argument, type Command, type Context, openSource, readPipeline } from './command.ts';
+import { recordStatus, STOPPED } from './status-record.ts';
+
+/** A mistyped path must not cost somebody their files. */
+const refuseStrangeFiles = async (path: string): Promise<void> => {
+  if (!existsSync(path)) return;
+  const [strange] = (await listDirectory(path)).other;
+  if (strange === undefined) return;
+  throw new VarveError(
+    'state_foreign',
+    `${path} holds ${strange}, which is no part of a topic, so it is not deleted. Correct topic.path, or move that away.`,
+    { facts: { path, found: strange } },
+  );
+};
 
 export const reset: Command = {
   name: 'reset',
@@ -27,12 +41,14 @@ export const reset: Command = {
           'Tables stay. Say --yes if that is meant.',
       );
     }
+    const { path } = config.topic;
+    await refuseStrangeFiles(path);
     // Opening takes the lock, so that a running daemon is refused rather than pulled from under. Damaged state is no
     // reason to refuse: it may be why somebody resets.
     const assembled = await assemble(context, config, {}).catch((thrown: unknown) => {
       const error = asVarveError(thrown);
-      if (error.kind === 'state_locked') throw error;
-      return null;
+      if (error.kind === 'state_corrupt') return null;
+      throw error;
     });
     const source = await openSource(context, config);
     try {
@@ -41,10 +57,10 @@ export const reset: Command = {
       await source.close();
       await assembled?.close();
     }
-    await rm(config.topic.path, { recursive: true, force: true });
+    await rm(path, { recursive: true, force: true });
     context.output.result(
       { name: config.name, state: 'reset' },
-      `${config.name}: reset; its tables were kept`,
+      `${config.name}: reset; its tables were kept: move them away before it starts again`,
     );
     return 0;
   },
@@ -63,6 +79,7 @@ export const resume: Command = {
     const source = await assembled.parts.source();
     try {
       const { from, to } = await acceptGap(beginOptions(assembled.parts, source, []));
+      await recordStatus(assembled.parts, STOPPED);
       output.result(
         { name: config.name, state: 'gap_accepted', from, to },
         `${config.name}: changes between ${from} and ${to} are lost; varve run ${config.file} goes on from there`,
@@ -134,6 +151,7 @@ export const snapshot: Command = {
         });
         await again();
       });
+      await recordStatus(parts, STOPPED);
       const names = tables.map(tableText).join(', ');
       output.result(
         { name: config.name, state: 'snapshot_done', tables: tables.map(tableText) },

@@ -2,11 +2,11 @@
 import type { Config } from '../config.ts';
 import { asVarveError, VarveError } from '../errors.ts';
 import { runPipeline } from '../pipeline.ts';
-import type { ProgressListener } from '../progress.ts';
-import { printState, STATE_KEYS, type StatusRecord } from '../topic/state.ts';
-import { type Assembled, assemble } from './assemble.ts';
-import { type Command, type Context, readPipeline } from './command.ts';
+import type { ProgressListener, Standing } from '../progress.ts';
+import { assemble } from './assemble.ts';
+import { type Command, type Context, type ListenOptions, readPipeline } from './command.ts';
 import { rateMeter } from './rate.ts';
+import { recordStatus } from './status-record.ts';
 
 /** After the first signal, what was read is made durable and folded; after this long it is left for the next start. */
 const DRAIN_MS = 20_000;
@@ -27,33 +27,28 @@ const people = (context: Context, config: Config): ProgressListener => {
   };
 };
 
-const recordStatus = async ({ parts }: Assembled, status: Omit<StatusRecord, 'atMs'>): Promise<void> => {
-  const value = printState({ ...status, atMs: parts.nowMs() } satisfies StatusRecord);
-  await parts.publisher.write({ slices: [], state: [{ key: STATE_KEYS.status, value }] });
-};
-
 const runOne = async (context: Context, config: Config, stop: AbortSignal): Promise<void> => {
   const untilCaughtUp = context.flags['until-caught-up'] === true;
-  const assembled = await assemble(context, config, people(context, config));
+  const listener = people(context, config);
+  const assembled = await assemble(context, config, listener);
   const { parts, telemetry } = assembled;
-  const server =
-    config.http && (await context.listen(config.http.listen, { parts, telemetry, version: context.version }));
+  const { progress } = parts;
+  const record = (standing: Standing): Promise<void> => recordStatus(parts, standing);
+  // What cannot be written down is said by the write that matters, and by the log.
+  listener.onStanding = (standing) => void record(standing).catch(() => undefined);
   try {
-    await recordStatus(assembled, { state: 'running', reason: null, sentence: null });
+    await using _ = await openListener(context, config, { parts, telemetry, version: context.version });
+    await record(progress.standing);
     await runPipeline(parts, { untilCaughtUp }, stop);
-    parts.progress.ended(null);
-    await recordStatus(assembled, { state: 'stopped', reason: null, sentence: null });
+    progress.ended(null);
+    await record(progress.standing);
   } catch (thrown) {
     const error = asVarveError(thrown);
-    parts.progress.ended(error);
-    const clean = config.secrets.reduce((text, secret) => text.replaceAll(secret, '***'), error.message);
+    progress.ended(error);
     // The topic itself may be what failed; the error that is thrown says so.
-    await recordStatus(assembled, { state: 'failed', reason: error.kind, sentence: clean }).catch(
-      () => undefined,
-    );
+    await record(progress.standing).catch(() => undefined);
     throw error;
   } finally {
-    await server?.close();
     await assembled.close();
   }
   if (!untilCaughtUp) return;
@@ -68,6 +63,17 @@ const runOne = async (context: Context, config: Config, stop: AbortSignal): Prom
     { name: config.name, state: 'caught_up', rows: snapshotRows, changes: events, folded },
     `${config.name}: caught up, ${counted.join(', ')}`,
   );
+};
+
+/** Null without `http:` in the file. */
+const openListener = async (
+  context: Context,
+  { http }: Config,
+  options: ListenOptions,
+): Promise<AsyncDisposable | null> => {
+  if (http === undefined) return null;
+  const listener = await context.listen(http.listen, options);
+  return { [Symbol.asyncDispose]: () => listener.close() };
 };
 
 const onSignals = (): { stop: AbortSignal; dispose(): void } => {
@@ -103,7 +109,13 @@ export const run: Command = {
       );
     const { stop, dispose } = onSignals();
     try {
-      const results = await Promise.allSettled(configs.map((config) => runOne(context, config, stop)));
+      const runs = configs.map((config) => runOne(context, config, stop));
+      // The others go on, for days perhaps: what ended is told now, and decides the exit code in the end.
+      if (runs.length > 1) {
+        for (const [at, one] of runs.entries())
+          one.catch((thrown) => context.output.note(`${configs[at]?.name}: ${asVarveError(thrown).message}`));
+      }
+      const results = await Promise.allSettled(runs);
       const wrong = results.find((result) => result.status === 'rejected');
       if (wrong) throw wrong.reason;
       return 0;

@@ -29,7 +29,8 @@ const follow = async (
       output.result(line, `${output.dim(line.at)}  ${line.op}  ${row}  ${output.dim(line.order)}`);
     }
     if (batch.nextOffset !== offset) offset = batch.nextOffset;
-    else if (flags.follow !== true) return;
+    // From the end there is nothing but what comes.
+    else if (flags.follow !== true && from !== 'end') return;
     else await feed.changed(1000, signal);
   }
 };

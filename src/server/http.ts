@@ -20,26 +20,21 @@ export const listen = async (
   const { progress } = parts;
   const server = createServer({ requestTimeout: 10_000, headersTimeout: 5000 }, (request, response) => {
     if (request.method !== 'GET') return sendJson(response, 405, { error: 'only GET is answered here' });
-    switch (request.url) {
+    const { state, reason } = progress.standing;
+    switch (request.url?.replace(/\?.*/, '')) {
       case '/healthz':
-        return sendJson(response, progress.state === 'failed' ? 503 : 200, {
-          state: progress.state,
-          reason: progress.reason,
-        });
+        return sendJson(response, state === 'failed' ? 503 : 200, { state, reason });
       case '/readyz':
-        return sendJson(response, progress.state === 'streaming' ? 200 : 503, {
-          state: progress.state,
-          reason: progress.reason,
-        });
+        return sendJson(response, state === 'streaming' ? 200 : 503, { state, reason });
       case '/metrics':
-        return void response
-          .writeHead(200, { 'content-type': 'text/plain; version=0.0.4' })
-          .end(telemetry.render());
+        return void measure(parts, telemetry, version).then(
+          () => response.writeHead(200, { 'content-type': METRICS_TYPE }).end(telemetry.render()),
+          (thrown: unknown) => sendJson(response, 500, { error: asVarveError(thrown).kind }),
+        );
       case '/status':
-        return void pipelineStatus(parts.config, parts.feed, parts.nowMs()).then(
-          (status) => sendJson(response, 200, { ...status, state: progress.state, version }),
-          (thrown: unknown) =>
-            sendJson(response, 500, { error: thrown instanceof VarveError ? thrown.kind : 'internal' }),
+        return void statusBody(parts, version).then(
+          (body) => sendJson(response, 200, body),
+          (thrown: unknown) => sendJson(response, 500, { error: asVarveError(thrown).kind }),
         );
       default:
         return sendJson(response, 404, { error: 'here are /healthz, /readyz, /metrics and /status' });

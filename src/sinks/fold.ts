@@ -4,7 +4,7 @@ import { durably } from '../crash-point.ts';
 import { VarveError } from '../errors.ts';
 import type { Feed, FeedBatch } from '../topic/feed.ts';
 import { readState, type SchemaRecord, type SnapshotRecord, STATE_KEYS } from '../topic/state.ts';
-import type { CommitReport, FoldContext, TableSink } from './sink.ts';
+import type { CommitReport, FoldContext, TableSink, Upkeep } from './sink.ts';
 
 const READ_BYTES = 8 << 20;
 const WAIT_MS = 1000;
@@ -139,7 +139,7 @@ class Fold {
   async run(signal: AbortSignal): Promise<void> {
     const { feed, table, limits, nowMs, finish } = this.#options;
     await this.#open();
-    let moreToMaintain = true;
+    let upkeep: Upkeep = 'more';
     while (!signal.aborted) {
       const state = await feed.state();
       await this.#lookForSnapshot(state);
@@ -149,13 +149,15 @@ class Fold {
       if (this.#isDue(atEnd)) {
         // A schema record rides with its first record: it is in any state read after the records were.
         await this.#commit(await feed.state());
-        moreToMaintain = true;
+        // One step a commit, because a busy topic leaves no other moment.
+        do upkeep = await table.maintain();
+        while (upkeep === 'behind' && !signal.aborted);
         continue;
       }
       if (finish.aborted && atEnd && this.#pending.batches.length === 0) return;
       if (found) continue;
-      if (moreToMaintain && this.#pending.batches.length === 0) {
-        moreToMaintain = await table.maintain();
+      if (upkeep !== 'done' && this.#pending.batches.length === 0) {
+        upkeep = await table.maintain();
         continue;
       }
       const age = this.#pending.batches.length === 0 ? 0 : nowMs() - this.#pending.sinceMs;

@@ -33,6 +33,9 @@ export type DeadRecord = {
   reason: string;
 };
 
+/** What is left to do: nothing, something, or so much that the next commit had better wait. */
+export type Upkeep = 'done' | 'more' | 'behind';
+
 export type TableSink = {
   /** Next offset to read, by partition, as of the last commit; empty for a table that is not there yet. */
   offsets(): ReadonlyMap<number, bigint>;
@@ -43,8 +46,8 @@ export type TableSink = {
    * `offsets()` are skipped. With no batches it commits what has become due (a finished snapshot's sweep).
    */
   commit(batches: readonly FeedBatch[], context: FoldContext, topicId: string): Promise<CommitReport>;
-  /** Small steps that keep the table readable: merge, rewrite, expire, sweep orphans. True: more is due. */
-  maintain(): Promise<boolean>;
+  /** A small step that keeps the table readable: merge files, or delete what nobody can need any more. */
+  maintain(): Promise<Upkeep>;
   close(): Promise<void>;
 };
 

@@ -6,8 +6,11 @@ import type { TableName } from '../change/schema.ts';
 /** One piece of one table; pieces of a table cover it once, and may be read in any order and in parallel. */
 export type ChunkSpec<Table> = { table: Table; label: string; estimatedRows: number };
 
-/** Rows in bunches: `next()` fills one flyweight row at a time, null when this bunch is used up. */
-export type RowChunk = { next(): Cells | null };
+/**
+ * Rows in bunches: `next()` fills one flyweight row at a time, null when this bunch is used up. `mayEnd`: the row that
+ * came last may be the chunk's last; false promises another one in this bunch.
+ */
+export type RowChunk = { next(): Cells | null; readonly mayEnd: boolean };
 
 /** All chunks of a session see one state of the database: exactly the transactions before `position`. */
 export type SnapshotSession<Table> = {

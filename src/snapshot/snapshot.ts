@@ -3,16 +3,18 @@
 
 import type { RowChange } from '../change/event.ts';
 import { formatOrder } from '../change/order.ts';
+import { type Cells, copyCells } from '../change/row.ts';
 import { tableText } from '../change/schema.ts';
 import { durably } from '../crash-point.ts';
 import { VarveError } from '../errors.ts';
 import { type Outbox, snapshotOrder } from '../topic/outbox.ts';
-import type { PreparedTable } from '../topic/prepared-table.ts';
+import type { PreparedTable, SnapshotMark } from '../topic/prepared-table.ts';
 import type { StateRecord } from '../topic/publisher.ts';
 import { printState, type SnapshotRecord, STATE_KEYS } from '../topic/state.ts';
 import type { ChunkSpec, SnapshotSession } from './chunk-reader.ts';
 
 const FLUSH_BYTES = 8 << 20;
+const LAST_OF_TABLE = 'last_in_data_collection';
 
 export type SnapshotProgress = {
   table: string;
@@ -34,16 +36,33 @@ export type SnapshotOptions = {
 type TableRun = {
   topic: string;
   table: PreparedTable;
+  /** Filled again for every row. */
+  row: RowChange<PreparedTable>;
   chunksLeft: number;
   rows: number;
   estimatedRows: number;
+  /** Last row of a chunk that was read to its end, held back: it may be the table's last. */
+  held: Cells | null;
 };
+
+const makeRow = (table: PreparedTable): RowChange<PreparedTable> => ({
+  kind: 'row',
+  op: 'r',
+  table,
+  ordinal: 0,
+  before: null,
+  beforeIsKey: false,
+  after: null,
+  keyChanged: false,
+});
 
 class SnapshotRun {
   readonly #options: SnapshotOptions;
   readonly #runs = new Map<PreparedTable, TableRun>();
   #ordinal = 0;
-  #isFirst = true;
+  #mark: SnapshotMark | null = null;
+  /** Last row of a table that is done, held back: it may be the snapshot's last. */
+  #last: { run: TableRun; cells: Cells } | null = null;
 
   constructor(options: SnapshotOptions) {
     this.#options = options;
@@ -52,7 +71,6 @@ class SnapshotRun {
   async run(signal: AbortSignal): Promise<void> {
     const { session, outbox, parallel } = this.#options;
     for (const chunk of session.chunks) await this.#register(chunk);
-    this.#begin();
     await outbox.flush([...this.#runs.values()].map((run) => this.#record(run, false)));
     const waiting = [...session.chunks];
     const failed = new AbortController();
@@ -72,6 +90,7 @@ class SnapshotRun {
     if (wrong) throw wrong.reason;
     if (signal.aborted)
       throw new VarveError('source_unreachable', 'The snapshot was stopped before it was complete.');
+    await this.#flushLast('last');
     await session.verify([...this.#runs.keys()].map((table) => table.schema.name));
     await durably('snapshot.markers', async () => {
       await outbox.flush([...this.#runs.values()].map((run) => this.#record(run, true)));
@@ -88,67 +107,78 @@ class SnapshotRun {
     }
     const { outbox, epoch, session } = this.#options;
     const { topic } = await outbox.open(table, snapshotOrder(epoch, session.position));
-    this.#runs.set(table, { topic, table, chunksLeft: 1, rows: 0, estimatedRows });
-  }
-
-  #begin(): void {
-    const { outbox, epoch, session } = this.#options;
-    outbox.begin(
-      { epoch, position: session.position, phase: 0 },
-      session.ts,
-      this.#isFirst ? 'first' : 'true',
-    );
-    this.#isFirst = false;
+    this.#runs.set(table, {
+      topic,
+      table,
+      row: makeRow(table),
+      chunksLeft: 1,
+      rows: 0,
+      estimatedRows,
+      held: null,
+    });
   }
 
   async #readChunk(chunk: ChunkSpec<PreparedTable>, signal: AbortSignal): Promise<void> {
     const { session, outbox, onProgress } = this.#options;
     const run = this.#runs.get(chunk.table);
     if (run === undefined) throw new VarveError('internal', 'A chunk of an unregistered table was read.');
-    const row: RowChange<PreparedTable> = {
-      kind: 'row',
-      op: 'r',
-      table: chunk.table,
-      ordinal: 0,
-      before: null,
-      beforeIsKey: false,
-      after: null,
-      keyChanged: false,
-    };
+    let held: Cells | null = null;
     for await (const bunch of session.readChunk(chunk, signal)) {
-      for (row.after = bunch.next(); row.after !== null; row.after = bunch.next()) {
-        row.ordinal = ++this.#ordinal;
-        const wait = this.#write(row);
+      for (let cells = bunch.next(); cells !== null; cells = bunch.next()) {
+        if (held !== null) await this.#put(run, held);
+        held = bunch.mayEnd ? copyCells(cells) : null;
+        const wait = held === null ? this.#put(run, cells) : null;
         if (wait !== null) await wait;
-        run.rows++;
       }
       if (outbox.bytes > FLUSH_BYTES) await durably('snapshot.rows', () => outbox.flush([]));
       onProgress({ table: run.topic, rows: run.rows, estimatedRows: run.estimatedRows, tableDone: false });
     }
+    if (held !== null) {
+      if (run.held !== null) await this.#put(run, run.held);
+      run.held = held;
+    }
     run.chunksLeft--;
     const tableDone = run.chunksLeft === 0;
+    if (tableDone && run.held !== null) {
+      await this.#flushLast(LAST_OF_TABLE);
+      this.#last = { run, cells: run.held };
+    }
     onProgress({ table: run.topic, rows: run.rows, estimatedRows: run.estimatedRows, tableDone });
   }
 
-  #write(row: RowChange<PreparedTable>): Promise<void> | null {
-    const { outbox } = this.#options;
-    const out = outbox.find(row.table);
-    if (out === undefined)
-      throw new VarveError('internal', `${tableText(row.table.schema.name)} was not opened.`);
-    try {
-      outbox.row(out, row);
-    } catch (thrown) {
-      if (!(thrown instanceof VarveError) || thrown.kind !== 'null_in_required') throw thrown;
-      return this.#relaxAndWrite(row, Number(thrown.facts.column));
-    }
-    if (this.#ordinal === 1) this.#begin();
-    return null;
+  /** Writes the row that was held back: others follow, or none does. */
+  async #flushLast(mark: SnapshotMark): Promise<void> {
+    const last = this.#last;
+    this.#last = null;
+    if (last !== null) await this.#put(last.run, last.cells, mark);
   }
 
-  async #relaxAndWrite(row: RowChange<PreparedTable>, column: number): Promise<void> {
-    const { epoch, session, outbox } = this.#options;
-    const first = formatOrder({ epoch, position: session.position, phase: 0, ordinal: row.ordinal });
-    outbox.row(await outbox.relax(row.table, column, first), row);
+  /** Marks as Debezium does: the first row of all is that also where it is its table's last. */
+  #put(run: TableRun, cells: Cells, end: SnapshotMark | null = null): Promise<void> | null {
+    if (this.#last !== null)
+      return this.#flushLast(LAST_OF_TABLE).then(() => this.#put(run, cells, end) ?? undefined);
+    const { outbox, epoch, session } = this.#options;
+    const ordinal = this.#ordinal + 1;
+    const isFirst = ordinal === 1 && end !== 'last';
+    const mark = isFirst ? 'first' : (end ?? (run.rows === 0 ? 'first_in_data_collection' : 'true'));
+    if (mark !== this.#mark) outbox.begin({ epoch, position: session.position, phase: 0 }, session.ts, mark);
+    this.#mark = mark;
+    const out = outbox.find(run.table);
+    if (out === undefined)
+      throw new VarveError('internal', `${tableText(run.table.schema.name)} was not opened.`);
+    run.row.ordinal = ordinal;
+    run.row.after = cells;
+    try {
+      outbox.row(out, run.row);
+    } catch (thrown) {
+      if (!(thrown instanceof VarveError) || thrown.kind !== 'null_in_required') throw thrown;
+      const first = formatOrder({ epoch, position: session.position, phase: 0, ordinal });
+      const relaxed = outbox.relax(run.table, Number(thrown.facts.column), first);
+      return relaxed.then(() => this.#put(run, cells, end) ?? undefined);
+    }
+    this.#ordinal = ordinal;
+    run.rows++;
+    return null;
   }
 
   #record({ topic, table, rows, estimatedRows }: TableRun, done: boolean): StateRecord {

@@ -60,7 +60,7 @@ export type GapRecord = { from: ResumePoint; to: ResumePoint; atMs: number };
 
 /** What a later `status` tells about a daemon that is gone. */
 export type StatusRecord = {
-  state: 'running' | 'stopped' | 'failed';
+  state: 'running' | 'retrying' | 'stopped' | 'failed';
   reason: string | null;
   sentence: string | null;
   atMs: number;

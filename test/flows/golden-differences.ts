@@ -1,5 +1,5 @@
-// Owns where Varve is not as recorded: which cases wait for a mode that Varve does not have, what a case needs to start at
-// all, and every difference with its reason. docs/debezium.md tells the same to users. Knows no server.
+// Owns where Varve is not as recorded: which cases wait for a mode that Varve does not have, what a case
+// needs to start at all, and every difference with its reason. docs/debezium.md tells the same to users.
 import type { AvroValue } from '../../src/topic/avro-read.ts';
 import type { DecodedRecord, Difference } from '../support/golden.ts';
 import type { GoldenOptions } from '../support/golden-run.ts';
@@ -47,7 +47,7 @@ const withAfter = (record: DecodedRecord, after: Row): DecodedRecord => ({
   value: { ...envelopeOf(record), after } as never,
 });
 
-/** Another set of columns, in the row's schema and, by `rename`, nowhere else. */
+/** Another set of columns in the row's schema. */
 const withFields = (record: DecodedRecord, change: (fields: AvroField[]) => AvroField[]): DecodedRecord => {
   if (record.valueSchema === null) return record;
   const schema = JSON.parse(record.valueSchema) as AvroEnvelope;
@@ -85,22 +85,6 @@ const textColumn = ({ name, behind, values }: TextColumn): Difference => ({
   },
 });
 
-/** Varve marks a snapshot's rows while they go out; which one is the last of all is not known by then. */
-const MARKS: Difference = {
-  why: 'rows of a snapshot are marked first or true, the last ones too',
-  apply: (record) => {
-    const mark = envelopeOf(record)?.source.snapshot;
-    const isPlain = mark === undefined || mark === 'false' || mark === 'first' || mark === 'true';
-    return isPlain ? record : withSource(record, { snapshot: 'true' });
-  },
-};
-
-const ONLY_ROW: Difference = {
-  why: 'the only row of a snapshot is marked first, not last',
-  apply: (record) =>
-    envelopeOf(record)?.source.snapshot === 'last' ? withSource(record, { snapshot: 'first' }) : record,
-};
-
 const GENERATED: Difference = {
   why: 'the log does not carry generated columns, so the snapshot does not either',
   apply: (record) => {
@@ -134,6 +118,14 @@ const PARTITIONS: readonly Difference[] = [
     },
   },
 ];
+
+const ONLY_TABLE: Difference = {
+  why: 'the partitioned table is the only one, so its last row is the last of all',
+  apply: (record) =>
+    envelopeOf(record)?.source.snapshot === 'last_in_data_collection'
+      ? withSource(record, { snapshot: 'last' })
+      : record,
+};
 
 const TRUNCATES: Difference = {
   why: 'truncates are published, not skipped',
@@ -173,7 +165,7 @@ const BY_CASE: Readonly<Record<string, readonly Difference[]>> = {
     ...differs(isDefault, 'n_json', [['u', 1, null]]),
   ],
   'generated-columns': [GENERATED],
-  partitions: PARTITIONS,
+  partitions: [...PARTITIONS, ONLY_TABLE],
   'truncate-skipped': [TRUNCATES],
   'types-extension': [
     textColumn({ name: 'c_lquery', behind: 'c_ltree', values: { 1: '*.Science.*', 2: '*' } }),
@@ -215,9 +207,5 @@ const BY_CASE: Readonly<Record<string, readonly Difference[]>> = {
   ]),
 };
 
-/** All differences of a case; `marks` are the recorded marks of its snapshot's rows. */
-export const differencesOf = (name: string, marks: readonly string[]): readonly Difference[] => {
-  const own = BY_CASE[name] ?? [];
-  if (marks.length === 0) return own;
-  return [...own, marks.includes('first') ? MARKS : ONLY_ROW];
-};
+/** All differences of a case. */
+export const differencesOf = (name: string): readonly Difference[] => BY_CASE[name] ?? [];

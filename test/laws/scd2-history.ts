@@ -1,11 +1,11 @@
-// Owns random histories for the scd2 laws: a small database is changed by random transactions, now and then looked at by a
-// snapshot, and what a log would say of it is written down.
+// Owns random histories for the scd2 laws: a small database is changed by random transactions, now and then
+// looked at by a snapshot, and what a log would say of it is written down.
 import fc from 'fast-check';
 import { formatOrder } from '../../src/change/order.ts';
 import type { Barrier } from '../../src/sinks/parquet/scd2-version.ts';
 import type { Event } from './scd2-model.ts';
 
-export type History = { events: Event[]; barriers: Barrier[]; lastOrder: string };
+type History = { events: Event[]; barriers: Barrier[]; lastOrder: string };
 
 type Operation = { action: number; key: number; target: number; values: [number, number]; unchanged: number };
 type Transaction = { kind: 'plain' | 'snapshot'; ts: number; operations: Operation[]; sweep: boolean };
@@ -127,7 +127,7 @@ class Database {
   }
 }
 
-export type HistoryOptions = {
+type HistoryOptions = {
   /** A key may be left by a changed key, used again and changed again, all in one transaction. */
   mayReuse?: boolean;
 };
@@ -139,8 +139,11 @@ export const histories = (maxLength: number, { mayReuse = false }: HistoryOption
     return database.history;
   });
 
-/** In what order things come, and where batches are cut: positions may repeat; what is never named comes last. */
-export type Arrival = { picks: number[]; cuts: number[]; shuffle: number[] };
+/**
+ * In what order things come, and where batches are cut: positions may repeat; what is never named comes
+ * last.
+ */
+type Arrival = { picks: number[]; cuts: number[]; shuffle: number[] };
 
 export const arrivals: fc.Arbitrary<Arrival> = fc.record({
   picks: fc.array(fc.nat(60), { maxLength: 25 }),

@@ -1,5 +1,6 @@
-// Owns a naive second opinion on the rules of a table that remembers: it looks at the whole set of events at once, written
-// from the rules and not from the code under test. Images are two numbers, null for unknown or NULL.
+// Owns a naive second opinion on the rules of a table that remembers: it looks at the whole set of events
+// at once, written from the rules and not from the code under test. Images are two numbers, null for
+// unknown or NULL.
 import type { Barrier } from '../../src/sinks/parquet/scd2-version.ts';
 
 export type Image = { values: readonly (number | null)[]; incomplete: readonly number[] };
@@ -61,7 +62,9 @@ export class Model {
     return this.keys().flatMap((key) => this.#rowsOf(key));
   }
 
-  /** Key -> values after every transaction up to this order: what a reader of the database would have seen. */
+  /**
+   * Key -> values after every transaction up to this order: what a reader of the database would have seen.
+   */
   stateAt(order: string): Map<string, string> {
     const state = new Map<string, string>();
     for (const key of this.keys())

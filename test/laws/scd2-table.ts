@@ -1,5 +1,5 @@
-// Owns a table in memory for the scd2 laws: it keeps rows and marks, and hands `fold` exactly what its contract asks for, no
-// more, so that a rule that needs more fails here.
+// Owns a table in memory for the scd2 laws: it keeps rows and marks, and hands `fold` exactly what its
+// contract asks for, no more, so that a rule that needs more fails here.
 import { transactionOf } from '../../src/change/order.ts';
 import { fold } from '../../src/sinks/parquet/scd2.ts';
 import type {
@@ -56,7 +56,9 @@ export class MemoryTable {
     return [...this.#keys.values()].reduce((sum, { marks }) => sum + marks.length, 0);
   }
 
-  /** From now on nothing may change at or below this order's transaction; what only such changes need goes. */
+  /**
+   * From now on nothing may change at or below this order's transaction; what only such changes need goes.
+   */
   raiseHorizon(order: string): void {
     this.#horizon = order;
     const isPast = (mark: { order: string }) => transactionOf(mark.order) <= transactionOf(order);

@@ -1,5 +1,6 @@
-// Owns running SQL scripts, recorded cases above all, as they were recorded: the same database name, the same statements,
-// `varve run` once for the snapshot and once for the changes, then reading all that stands on the topics. Expects nothing.
+// Owns running SQL scripts, recorded cases above all, as they were recorded: the same database name, the
+// same statements, `varve run` once for the snapshot and once for the changes, then reading all that stands
+// on the topics. Expects nothing.
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -8,10 +9,8 @@ import pg from 'pg';
 import { connector } from '../../connectors/postgres/connector.ts';
 import type { Output } from '../../src/cli/output.ts';
 import { run } from '../../src/cli/run.ts';
-import { openEmbeddedFeed } from '../../src/topic/embedded/feed.ts';
-import type { Feed } from '../../src/topic/feed.ts';
-import { readState, type SchemaRecord } from '../../src/topic/state.ts';
-import { type DecodedRecord, decodeBatch } from './golden.ts';
+import type { DecodedRecord } from './golden.ts';
+import { readTopics } from './golden-topics.ts';
 import type { TestPostgres } from './postgres.ts';
 
 /** Where `;` stands outside of quotes, as psql splits a file. */
@@ -75,43 +74,6 @@ const runOnce = async (file: string): Promise<void> => {
   });
 };
 
-const readTopic = async (
-  feed: Feed,
-  topic: string,
-  schemas: ReadonlyMap<number, string>,
-): Promise<DecodedRecord[]> => {
-  const { start, end } = await feed.ends(topic, 0);
-  const batches: Uint8Array[] = [];
-  for (let at = start; at < end; ) {
-    const read = await feed.read(topic, 0, at, 1 << 20);
-    batches.push(...read.batches);
-    at = read.nextOffset;
-  }
-  return batches.flatMap((batch) => decodeBatch(topic, batch, (id) => schemas.get(id) ?? `no schema ${id}`));
-};
-
-const registered = async (feed: Feed): Promise<Map<number, string>> => {
-  const schemas = new Map<number, string>();
-  for (const key of (await feed.state()).keys()) {
-    const record = key.startsWith('schema/') ? readState<SchemaRecord>(await feed.state(), key) : null;
-    for (const id of record === null ? [] : [record.keyId, record.valueId]) {
-      if (id !== null) schemas.set(id, await feed.schema(id));
-    }
-  }
-  return schemas;
-};
-
-/** Every table's topic, decoded with the schemas that the state records name. */
-const readTopics = async (path: string): Promise<DecodedRecord[]> => {
-  const feed = await openEmbeddedFeed({ path });
-  try {
-    const [topics, schemas] = [await feed.topics(), await registered(feed)];
-    return (await Promise.all(topics.map((topic) => readTopic(feed, topic, schemas)))).flat();
-  } finally {
-    await feed.close();
-  }
-};
-
 const applySql = async (url: string, sql: readonly string[]): Promise<void> => {
   const client = new pg.Client(url);
   await client.connect();
@@ -124,8 +86,11 @@ const applySql = async (url: string, sql: readonly string[]): Promise<void> => {
 
 const PUBLICATION = 'CREATE PUBLICATION varve_golden FOR ALL TABLES WITH (publish_via_partition_root = true)';
 
+const DROP_SLOTS = `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+  WHERE database = 'golden'`;
+
 /** `changes` run after the snapshot. */
-export type Scripts = { setup: string; changes: string };
+type Scripts = { setup: string; changes: string };
 
 export const readScripts = (caseDir: string): Scripts => ({
   setup: readFileSync(join(caseDir, 'setup.sql'), 'utf8'),
@@ -155,7 +120,7 @@ export const publishScripts = async (
     }
     return await readTopics(join(directory, 'topic'));
   } finally {
-    await server.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots');
+    await server.query(DROP_SLOTS);
     await server.query('DROP DATABASE golden WITH (FORCE)');
     await rm(directory, { recursive: true, force: true });
   }

@@ -1,5 +1,5 @@
-// Owns a table's columns: the user's, then Varve's own; which source column fills which, over renames, drops and changed
-// types. A field id is never used again. Pure; knows no metadata file.
+// Owns a table's columns: the user's, then Varve's own; which source column fills which, over renames,
+// drops and changed types. A field id is never used again. Pure; knows no metadata file.
 import type { Column } from '../../change/schema.ts';
 import { tableText } from '../../change/schema.ts';
 import { VarveError } from '../../errors.ts';
@@ -30,7 +30,7 @@ const own = (name: string, type: OwnColumn['type'], required = false): OwnColumn
   required,
 });
 
-export const OWN_COLUMNS: Readonly<Record<TableMode, readonly OwnColumn[]>> = {
+const OWN_COLUMNS: Readonly<Record<TableMode, readonly OwnColumn[]>> = {
   scd2: [
     own('valid_from', 'timestamptz', true),
     own('valid_to', 'timestamptz'),
@@ -110,8 +110,8 @@ class LayoutBuilder {
     const table = tableText(this.#record.table);
     throw new VarveError(
       'key_changed',
-      `The key of ${table} is not the one its table was built with, so its versions cannot be continued. Run "varve snapshot ` +
-        `--rekey ${table}" to close them all and open the rows under the new key.`,
+      `The key of ${table} is not the one its table was built with, so its versions cannot go on. Run ` +
+        `"varve snapshot --rekey ${table}" to close them all and open the rows under the new key.`,
       { facts: { table, schema: this.#record.n } },
     );
   }
@@ -165,9 +165,9 @@ class LayoutBuilder {
 }
 
 /**
- * Columns of a table after `record`, the newest schema of its source; `previous` is what the table has, null before its
- * first commit. A rename keeps the field, a dropped column stays and is NULL from then on, a type that widens is promoted,
- * any other change of type is a new field. Throws `key_changed`.
+ * Columns of a table after `record`, the newest schema of its source; `previous` is what the table has,
+ * null before its first commit. A rename keeps the field, a dropped column stays and is NULL from then on,
+ * a type that widens is promoted, any other change of type is a new field. Throws `key_changed`.
  */
 export const layoutColumns = (record: SchemaRecord, previous: TableLayout | null): TableLayout =>
   new LayoutBuilder(record, previous).build();

@@ -21,7 +21,10 @@ const pair = (text: string, at: number): number => {
   return high >= 0 && high <= 9 && low >= 0 && low <= 9 ? high * 10 + low : Number.NaN;
 };
 
-/** Micros of `.123456Z` from the point on; null when anything but `Z` ends it, or digits beyond micros are not 0. */
+/**
+ * Micros of `.123456Z` from the point on; null when anything but `Z` ends it, or digits beyond micros are
+ * not 0.
+ */
 const fraction = (text: string, start: number): number | null => {
   if (text.length === start + 1 && text[start] === 'Z') return 0;
   if (text[start] !== '.' || !text.endsWith('Z')) return null;
@@ -38,8 +41,8 @@ const fraction = (text: string, start: number): number | null => {
 };
 
 /**
- * Microseconds since 1970-01-01 of `2024-02-29T12:34:56.789Z`; years as ISO prints them: `-0043` is 44 BC, `+10000`.
- * Null for whatever is no such text (`infinity`), or is finer than a microsecond.
+ * Microseconds since 1970-01-01 of `2024-02-29T12:34:56.789Z`; years as ISO prints them: `-0043` is 44 BC,
+ * `+10000`. Null for whatever is no such text (`infinity`), or is finer than a microsecond.
  */
 export const parseInstant = (text: string): bigint | null => {
   let at = 4;

@@ -5,8 +5,9 @@ import { parseInstant } from './columns-time.ts';
 import type { IcebergType } from './iceberg-type.ts';
 
 /**
- * By Iceberg type: boolean; int, float, double, date (days): number; long, time, timestamp, timestamptz (microseconds) and
- * decimal (unscaled): bigint; string, uuid (lower case): string; binary: bytes; list: array of these.
+ * By Iceberg type: boolean; int, float, double, date (days): number; long, time, timestamp, timestamptz
+ * (microseconds) and decimal (unscaled): bigint; string, uuid (lower case): string; binary: bytes; list:
+ * array of these.
  */
 export type EngineValue = null | boolean | number | bigint | string | Uint8Array | readonly EngineValue[];
 
@@ -62,7 +63,8 @@ const jsonOf = (value: AvroValue, type: ConnectType | undefined): string => {
   }
   if (typeof value !== 'object') return JSON.stringify(value);
   const entries = Object.entries(value as { readonly [field: string]: AvroValue });
-  return `{${entries.map(([name, item]) => `${JSON.stringify(name)}:${jsonOf(item, type?.items)}`).join(',')}}`;
+  const members = entries.map(([name, item]) => `${JSON.stringify(name)}:${jsonOf(item, type?.items)}`);
+  return `{${members.join(',')}}`;
 };
 
 const asMicros = (micros: bigint): bigint | typeof UNHELD =>

@@ -1,5 +1,5 @@
-// Owns which type a source column has in the table and how its values get there: the one table of types, which
-// docs/table-types.md prints. Knows no layout of a table, no file. Pure.
+// Owns which type a source column has in the table and how its values get there: the one table of types,
+// which docs/table-types.md prints. Knows no layout of a table, no file. Pure.
 import type { ConnectType } from '../../change/schema.ts';
 import {
   type Convert,
@@ -19,7 +19,7 @@ import {
 } from './columns-value.ts';
 import type { IcebergPrimitive, IcebergType } from './iceberg-type.ts';
 
-export type TypeRule = {
+type TypeRule = {
   /** The Connect type, or the logical name on top of it. */
   connect: string;
   /** The table's type, as people read it. */
@@ -30,18 +30,17 @@ export type TypeRule = {
   convert: (type: ConnectType, target: IcebergType) => Convert;
 };
 
-const rule = (
-  connect: string,
-  table: IcebergPrimitive,
-  convert: TypeRule['convert'],
-  unheld = '',
-): TypeRule => ({
+type HowTo = TypeRule['convert'] | { convert: TypeRule['convert']; unheld: string };
+
+const rule = (connect: string, table: IcebergPrimitive, how: HowTo): TypeRule => ({
   connect,
   table,
-  unheld,
+  unheld: '',
   type: () => table,
-  convert,
+  ...(typeof how === 'function' ? { convert: how } : how),
 });
+/** A conversion, with what it cannot hold. */
+const but = (convert: TypeRule['convert'], unheld: string): HowTo => ({ convert, unheld });
 const just = (convert: Convert) => (): Convert => convert;
 
 const MAX_PRECISION = 38;
@@ -81,22 +80,26 @@ export const TYPE_RULES: readonly TypeRule[] = [
   },
   rule(data('VariableScaleDecimal'), 'string', just(convertVariableDecimal)),
   rule(connectData('Date'), 'date', (_, target) => convertInteger(target)),
-  rule(time('Date'), 'date', (_, target) => convertInteger(target), 'infinity'),
-  rule(connectData('Time'), 'time', just(convertTime(1000n)), LATE),
-  rule(time('Time'), 'time', just(convertTime(1000n)), LATE),
-  rule(time('MicroTime'), 'time', just(convertTime(1n)), LATE),
-  rule(time('NanoTime'), 'time', just(convertNanoTime), `${LATE}; finer than a microsecond`),
+  rule(
+    time('Date'),
+    'date',
+    but((_, target) => convertInteger(target), 'infinity'),
+  ),
+  rule(connectData('Time'), 'time', but(just(convertTime(1000n)), LATE)),
+  rule(time('Time'), 'time', but(just(convertTime(1000n)), LATE)),
+  rule(time('MicroTime'), 'time', but(just(convertTime(1n)), LATE)),
+  rule(time('NanoTime'), 'time', but(just(convertNanoTime), `${LATE}; finer than a microsecond`)),
   rule(time('ZonedTime'), 'string', just(convertPlain)),
-  rule(connectData('Timestamp'), 'timestamp', just(convertInstant(1000n)), FAR),
-  rule(time('Timestamp'), 'timestamp', just(convertInstant(1000n)), FAR),
-  rule(time('MicroTimestamp'), 'timestamp', just(convertInstant(1n)), FAR),
-  rule(time('NanoTimestamp'), 'timestamp', just(convertNanoInstant), `${FAR}; finer than a microsecond`),
-  rule(time('ZonedTimestamp'), 'timestamptz', just(convertZoned), `${FAR}; finer than a microsecond`),
+  rule(connectData('Timestamp'), 'timestamp', but(just(convertInstant(1000n)), FAR)),
+  rule(time('Timestamp'), 'timestamp', but(just(convertInstant(1000n)), FAR)),
+  rule(time('MicroTimestamp'), 'timestamp', but(just(convertInstant(1n)), FAR)),
+  rule(time('NanoTimestamp'), 'timestamp', but(just(convertNanoInstant), `${FAR}; finer than a microsecond`)),
+  rule(time('ZonedTimestamp'), 'timestamptz', but(just(convertZoned), `${FAR}; finer than a microsecond`)),
   rule(time('Year'), 'int', (_, target) => convertInteger(target)),
   rule(time('Interval'), 'string', just(convertPlain)),
   rule(time('MicroDuration'), 'long', (_, target) => convertInteger(target)),
   rule(time('NanoDuration'), 'long', (_, target) => convertInteger(target)),
-  rule(data('Uuid'), 'uuid', just(convertUuid), 'what is no UUID'),
+  rule(data('Uuid'), 'uuid', but(just(convertUuid), 'what is no UUID')),
   rule(data('Json'), 'string', just(convertPlain)),
   rule(data('Xml'), 'string', just(convertPlain)),
   rule(data('Enum'), 'string', just(convertPlain)),
@@ -113,7 +116,10 @@ const ruleOf = (type: ConnectType): TypeRule => {
   return found;
 };
 
-/** The type of a new column; an array's `element-id` is 0 until the layout gives it one. Arrays of arrays hold text. */
+/**
+ * The type of a new column; an array's `element-id` is 0 until the layout gives it one. Arrays of arrays
+ * hold text.
+ */
 export const tableType = (type: ConnectType): IcebergType => {
   if (type.type !== 'array') return ruleOf(type).type(type);
   const { items } = type;

@@ -1,5 +1,6 @@
-// Owns images that the source sent in part: the missing columns come from the row's image before, which for the second half
-// of a changed key is the old key's. Knows no interval: what a row looked like before does not depend on who closed it.
+// Owns images that the source sent in part: the missing columns come from the row's image before, which for
+// the second half of a changed key is the old key's. Knows no interval: what a row looked like before does
+// not depend on who closed it.
 import { transactionOf } from '../../change/order.ts';
 import { type FoldContext, type Item, indexBelow, type Timeline } from './scd2-timeline.ts';
 
@@ -15,8 +16,9 @@ const imageBelow = <Image>(timeline: Timeline<Image> | undefined, item: Item<Ima
 };
 
 /**
- * Completes every partial image whose base is new or may have changed, over all keys in one global order, so that a base
- * is whole before what rests on it. Lowers `first` of a key whose stored image turns out different.
+ * Completes every partial image whose base is new or may have changed, over all keys in one global order,
+ * so that a base is whole before what rests on it. Lowers `first` of a key whose stored image turns out
+ * different.
  */
 export const carryImages = <Image>(
   timelines: ReadonlyMap<string, Timeline<Image>>,

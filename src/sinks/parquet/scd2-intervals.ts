@@ -1,4 +1,5 @@
-// Owns the step from a key's ordered events to its versions, and the difference to what is stored. Knows no column.
+// Owns the step from a key's ordered events to its versions, and the difference to what is stored. Knows no
+// column.
 import { type Order, transactionOf } from '../../change/order.ts';
 import { changeItem, type FoldContext, type Item, indexBelow, type Timeline } from './scd2-timeline.ts';
 import type {
@@ -11,7 +12,7 @@ import type {
   Version,
 } from './scd2-version.ts';
 
-export type IntervalOptions = {
+type IntervalOptions = {
   /** By rising order. */
   barriers: readonly Barrier[];
   /** False: every change of a transaction becomes a version; true: the last one of each key. */
@@ -201,8 +202,8 @@ const difference = <Image>(
 };
 
 /**
- * The same for the key that nearly every key is: one whole change, later than the one open version that is known, if any.
- * Null when the key is not of that kind.
+ * The same for the key that nearly every key is: one whole change, later than the one open version that is
+ * known, if any. Null when the key is not of that kind.
  */
 export const deriveNext = <Image>(
   key: string,

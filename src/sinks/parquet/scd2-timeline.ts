@@ -1,5 +1,5 @@
-// Owns one key's events in order: those that stored rows and marks stand for, and the new ones among them. Decides what is
-// a duplicate, what contradicts, what is too late. Knows no interval.
+// Owns one key's events in order: those that stored rows and marks stand for, and the new ones among them.
+// Decides what is a duplicate, what contradicts, what is too late. Knows no interval.
 import { type Order, transactionOf } from '../../change/order.ts';
 import type {
   Change,
@@ -135,7 +135,8 @@ const knownItems = <Image>(input: KeyInput<Image>, context: FoldContext<Image>):
   for (const version of input.stored) {
     const { closedBy, orderEnd } = version;
     if (closedBy === null || closedBy === 'u' || orderEnd === null) continue;
-    // A truncate or sweep that is still in the list speaks for itself: what came late may have changed its effect.
+    // A truncate or sweep that is still in the list speaks for itself: what came late may have changed its
+    // effect.
     if ((closedBy === 't' || closedBy === 's') && context.barriers.has(orderEnd)) continue;
     known.set(orderEnd, closeItem(version, closedBy));
   }

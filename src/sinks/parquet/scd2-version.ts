@@ -1,5 +1,5 @@
-// Owns the words of a table that remembers: versions, changes, barriers, and marks (what has no visible row but must be
-// known when an earlier change comes late). Knows no column: an image is opaque.
+// Owns the words of a table that remembers: versions, changes, barriers, and marks (what has no visible row
+// but must be known when an earlier change comes late). Knows no column: an image is opaque.
 import type { Order } from '../../change/order.ts';
 
 /** u: superseded, d: deleted, k: its key changed, t: truncated, s: gone when a snapshot looked. */
@@ -43,9 +43,9 @@ export type Change<Image> = {
 };
 
 /**
- * noop: an upsert equal to the version before it. delete: one that closed nothing, or whose own time no row shows.
- * carried: an upsert with a row, some of whose columns came from before. hidden: an upsert that its own transaction
- * replaced, kept because other images may rest on it.
+ * noop: an upsert equal to the version before it. delete: one that closed nothing, or whose own time no row
+ * shows. carried: an upsert with a row, some of whose columns came from before. hidden: an upsert that its
+ * own transaction replaced, kept because other images may rest on it.
  */
 export type MarkKind = 'noop' | 'delete' | 'carried' | 'hidden';
 
@@ -63,10 +63,16 @@ export type Mark<Image> = {
   image: Image | null;
 };
 
-/** t: every row below is gone. s: likewise the rows whose key has no `r` change in the barrier's own transaction. */
+/**
+ * t: every row below is gone. s: likewise the rows whose key has no `r` change in the barrier's own
+ * transaction.
+ */
 export type Barrier = { order: Order; ts: bigint; kind: 't' | 's' };
 
-/** What the rules ask of an image. `carry` never changes its arguments; without `previous` the columns are unknown. */
+/**
+ * What the rules ask of an image. `carry` never changes its arguments; without `previous` the columns are
+ * unknown.
+ */
 export type Images<Image> = {
   same(one: Image, other: Image): boolean;
   carry(previous: Image | null, partial: Image, columns: readonly number[]): Image;
@@ -77,7 +83,10 @@ export type KeyInput<Image> = {
   stored: readonly StoredVersion<Image>[];
   marks: readonly Mark<Image>[];
   changes: readonly Change<Image>[];
-  /** Derive anew from this order's transaction on, although no change says so (a barrier came, an origin changed). */
+  /**
+   * Derive anew from this order's transaction on, although no change says so (a barrier came, an origin
+   * changed).
+   */
   since: Order | null;
 };
 

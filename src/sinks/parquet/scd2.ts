@@ -1,12 +1,13 @@
-// Owns the rules that turn changes into versions: a pure function of the set of changes and barriers, so that neither their
-// order of arrival, nor repetition, nor where a batch was cut shows in the table. No I/O, no clock, no column.
+// Owns the rules that turn changes into versions: a pure function of the set of changes and barriers, so
+// that neither their order of arrival, nor repetition, nor where a batch was cut shows in the table. No
+// I/O, no clock, no column.
 import { type Order, transactionOf } from '../../change/order.ts';
 import { carryImages } from './scd2-carry.ts';
 import { deriveNext, deriveVersions } from './scd2-intervals.ts';
 import { assemble, type FoldContext, type Timeline } from './scd2-timeline.ts';
 import type { Barrier, FoldResult, Images, KeyInput, KeyResult } from './scd2-version.ts';
 
-export type FoldOptions<Image> = {
+type FoldOptions<Image> = {
   images: Images<Image>;
   /** All barriers above the horizon, in any order. */
   barriers: readonly Barrier[];
@@ -25,10 +26,11 @@ const hasOrigins = <Image>(keys: ReadonlyMap<string, KeyInput<Image>>): boolean 
 };
 
 /**
- * Folds new changes into what is known of their keys. A key's input must hold, with `first` the transaction of its
- * earliest change (or `since`): every stored version that ends at `first` or later or is open, the newest one that ended
- * before, and every mark from `first` on. Keys that partial images come from (`origin`) belong in, likewise, with the
- * order of those images for `first`; and so do keys whose marks have one of these keys for origin.
+ * Folds new changes into what is known of their keys. A key's input must hold, with `first` the transaction
+ * of its earliest change (or `since`): every stored version that ends at `first` or later or is open, the
+ * newest one that ended before, and every mark from `first` on. Keys that partial images come from
+ * (`origin`) belong in, likewise, with the order of those images for `first`; and so do keys whose marks
+ * have one of these keys for origin.
  */
 export const fold = <Image>(
   keys: ReadonlyMap<string, KeyInput<Image>>,

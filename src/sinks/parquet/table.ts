@@ -5,7 +5,7 @@ import { durably } from '../../crash-point.ts';
 import { VarveError } from '../../errors.ts';
 import type { FeedBatch } from '../../topic/feed.ts';
 import type { SchemaRecord } from '../../topic/state.ts';
-import type { CommitReport, DeadRecord, FoldContext, TableSink } from '../sink.ts';
+import type { CommitReport, DeadRecord, FoldContext, TableSink, Upkeep } from '../sink.ts';
 import {
   layoutColumns,
   printColumnIds,
@@ -17,7 +17,13 @@ import type { Engine } from './engine/engine.ts';
 import type { MergeResult, TableFiles, WrittenFile } from './engine/protocol.ts';
 import { canBucket } from './iceberg/bucket.ts';
 import { commit, createTable } from './iceberg/commit.ts';
-import { commitTimes, planRewrites, type RewritePlan } from './iceberg/maintenance.ts';
+import {
+  commitTimes,
+  danglingDeletes,
+  mostRuns,
+  planRewrites,
+  type RewritePlan,
+} from './iceberg/maintenance.ts';
 import { retireVersions, sweepOrphans } from './iceberg/sweep.ts';
 import { liveFiles, loadTable, summaryValue, type TableIo, type TableState } from './iceberg/table-state.ts';
 import type { LiveFile } from './iceberg-type.ts';
@@ -34,7 +40,13 @@ const ROWS_A_BUCKET = 5_000_000;
 const MAX_BUCKETS = 1024;
 const RETIRE_EVERY_MS = 600_000;
 const METADATA_AGE_MS = 24 * 3_600_000;
+/** It lists everything that the table has. */
+const SWEEP_EVERY_MS = 24 * 3_600_000;
 const ORPHAN_AGE_MS = 3 * 24 * 3_600_000;
+/** From so many small files in one partition on, intake waits. */
+const MAX_RUNS = 8;
+/** When orphans were looked for last, for the next process. */
+const SWEPT = 'varve.swept-ms';
 
 export type TableOptions = {
   io: TableIo;
@@ -94,6 +106,7 @@ export class ParquetTable implements TableSink {
   #state: TableState | null = null;
   #memory: TableMemory = EMPTY_MEMORY;
   #retiredMs = 0;
+  #sweptMs = 0;
 
   constructor(options: TableOptions) {
     this.#options = options;
@@ -104,6 +117,7 @@ export class ParquetTable implements TableSink {
     const { io, location } = this.#options;
     const state = await loadTable(io, location, this.#state ?? undefined);
     this.#use(state);
+    this.#sweptMs = Math.max(this.#sweptMs, Number(state?.properties[SWEPT] ?? 0));
   }
 
   #use(state: TableState | null): void {
@@ -258,42 +272,38 @@ export class ParquetTable implements TableSink {
         summary: printMemory(memory),
       },
       columns: layout.fields,
-      properties: layoutProperties(layout),
+      properties: { ...layoutProperties(layout), [SWEPT]: String(this.#sweptMs) },
       expire: { maxAgeMs: keepSnapshotsMs, minKeep: 1, maxKeep: keepSnapshots },
     });
     return id;
   }
 
   /** After a failure nobody knows the outcome: the table is read again before anything else happens. */
-  async #commitChange(state: TableState, change: Parameters<typeof commit>[2]): Promise<void> {
+  async #commitChange(state: TableState, change: Parameters<typeof commit>[2]): Promise<TableState> {
     try {
-      this.#use(await durably('table.commit', () => commit(this.#options.io, state, change)));
+      const next = await durably('table.commit', () => commit(this.#options.io, state, change));
+      this.#use(next);
+      return next;
     } catch (thrown) {
       await this.load();
       throw thrown;
     }
   }
 
-  async maintain(): Promise<boolean> {
+  async maintain(): Promise<Upkeep> {
     const state = this.#state;
-    if (state === null) return false;
+    if (state === null) return 'done';
     const { io } = this.#options;
     const files = [...(await liveFiles(io.store, state)).values()];
     const baseSequence = Number(state.metadata['last-sequence-number']);
     const committedAtMs = commitTimes(state.metadata);
     const [plan] = planRewrites({ files, baseSequence, nowMs: io.now(), committedAtMs });
-    if (plan !== undefined) {
-      await this.#rewrite(state, plan);
-      return true;
-    }
-    if (io.now() - this.#retiredMs < RETIRE_EVERY_MS) return false;
-    this.#retiredMs = io.now();
-    await retireVersions(io, state, { minAgeMs: METADATA_AGE_MS, dryRun: false });
-    await sweepOrphans(io, state, { minAgeMs: ORPHAN_AGE_MS, dryRun: false });
-    return false;
+    if (plan === undefined) return (await this.#clean(state)) ? 'more' : 'done';
+    const after = await this.#rewrite(state, { ...plan, deletes: [...plan.deletes, ...danglingDeletes(files)] });
+    return mostRuns((await liveFiles(io.store, after)).values()) >= MAX_RUNS ? 'behind' : 'more';
   }
 
-  async #rewrite(state: TableState, { data, deletes, baseSequence }: RewritePlan): Promise<void> {
+  async #rewrite(state: TableState, { data, deletes, baseSequence }: RewritePlan): Promise<TableState> {
     const { io, engine, snapshotId } = this.#options;
     const request = { ...(await this.#files(state, storedLayout(state))), commit: io.uuid(), inputs: data };
     const refuse = (): never => {
@@ -304,9 +314,28 @@ export class ParquetTable implements TableSink {
     await this.#adopt(added);
     const remove: LiveFile[] = [...data, ...deletes];
     const add = added.map(({ file }) => file);
-    await this.#commitChange(state, {
+    return this.#commitChange(state, {
       snapshot: { id: snapshotId(), operation: 'replace', add, remove, summary: {}, baseSequence },
     });
+  }
+
+  /** Deletes files that nobody can need any more, some at a time. True: there are more. */
+  async #clean(state: TableState): Promise<boolean> {
+    const { io, stateLocation } = this.#options;
+    const nowMs = io.now();
+    if (nowMs - this.#retiredMs < RETIRE_EVERY_MS) return false;
+    const retired = await retireVersions(io, state, { minAgeMs: METADATA_AGE_MS, dryRun: false });
+    if (retired.length > 0) return true;
+    this.#retiredMs = nowMs;
+    if (nowMs - this.#sweptMs < SWEEP_EVERY_MS) return false;
+    this.#sweptMs = nowMs;
+    await sweepOrphans(io, state, { minAgeMs: ORPHAN_AGE_MS, dryRun: false });
+    const before = nowMs - ORPHAN_AGE_MS;
+    const named = new Set(this.#memory.stateFiles);
+    for await (const { uri, modifiedMs } of io.store.list(`${stateLocation}/`))
+      if (modifiedMs < before && !named.has(uri)) await io.store.remove(uri);
+    await io.store.sweepLeftovers(`${stateLocation}/`, before);
+    return false;
   }
 
   async close(): Promise<void> {

@@ -47,6 +47,19 @@ export const acquireLock = async (path: string, id: string): Promise<Lock> => {
   }
 };
 
+/** Process id of the holder, `unknown` when it is too busy to say it; null: nobody holds it. Changes nothing. */
+export const findHolder = async (path: string): Promise<string | null> => {
+  const names = await readdir(path).catch((error: unknown) => {
+    throw fileError(error, path);
+  });
+  for (const name of names.filter((found) => found.startsWith(LOCK_PREFIX))) {
+    const said = await ask(join(path, name));
+    if (said === '') return 'unknown';
+    if (said?.startsWith('held ')) return said.slice('held '.length);
+  }
+  return null;
+};
+
 type Claim = { held: boolean };
 type Other = { name: string; pid: string; held: boolean };
 

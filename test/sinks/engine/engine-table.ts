@@ -1,5 +1,5 @@
-// Owns a table of plain local files for engine tests: it merges, keeps what a commit would keep, and reads the rows back with
-// a DuckDB of its own.
+// Owns a table of plain local files for engine tests: it merges, keeps what a commit would keep, and reads
+// the rows back with a DuckDB of its own.
 import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import type { DataFile, PartitionSpec } from '../../../src/sinks/parquet/iceberg
 import type { Barrier } from '../../../src/sinks/parquet/scd2-version.ts';
 import { type EventRecord, EventWriter, NUMBERS } from './event-batches.ts';
 
-export type ReadRow = Record<string, unknown>;
+type ReadRow = Record<string, unknown>;
 
 const number = (value: unknown): number => Number(value as string);
 
@@ -31,7 +31,7 @@ export class SharedEngine implements AsyncDisposable {
   }
 }
 
-export type TableOptions = {
+type TableOptions = {
   engine: Engine;
   buckets?: number;
   writers?: EventWriter[];

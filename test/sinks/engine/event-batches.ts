@@ -1,5 +1,5 @@
-// Owns record batches for engine tests: change events said in plain words, written record by record, so that halves of a
-// changed key can come apart as they do in partitions.
+// Owns record batches for engine tests: change events said in plain words, written record by record, so
+// that halves of a changed key can come apart as they do in partitions.
 import type { Column, TableSchema } from '../../../src/change/schema.ts';
 import { avroSchema } from '../../../src/topic/avro-schema.ts';
 import { envelopeType, keyType } from '../../../src/topic/envelope-schema.ts';

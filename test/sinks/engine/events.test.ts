@@ -12,8 +12,9 @@ const shared = new SharedEngine();
 const { engine } = shared;
 after(() => shared[Symbol.asyncDispose]());
 
-const order = (position: number, ordinal = 1): string =>
-  formatOrder({ epoch: 1, position: BigInt(position), phase: 1, ordinal });
+const order = (position: number, ordinal = 1): string => {
+  return formatOrder({ epoch: 1, position: BigInt(position), phase: 1, ordinal });
+};
 
 const change = (op: EventRecord['op'], at: number, id: number, a: number | null = null): EventRecord => ({
   op,

@@ -1,4 +1,5 @@
-// What the engine's files look like to strangers: field ids, exact types, statistics; and every type there and back.
+// What the engine's files look like to strangers: field ids, exact types, statistics; and every type there
+// and back.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, describe, it } from 'node:test';
@@ -14,8 +15,9 @@ const shared = new SharedEngine();
 const { engine } = shared;
 after(() => shared[Symbol.asyncDispose]());
 
-const order = (position: number, ordinal = 1): string =>
-  formatOrder({ epoch: 1, position: BigInt(position), phase: 1, ordinal });
+const order = (position: number, ordinal = 1): string => {
+  return formatOrder({ epoch: 1, position: BigInt(position), phase: 1, ordinal });
+};
 const footer = (table: EngineTable, { path }: DataFile) => {
   const bytes = readFileSync(table.local(path));
   return parquetMetadata(new Uint8Array(bytes).buffer).schema;

@@ -1,5 +1,5 @@
-// The merge engine on real files: whatever comes in, in whatever order and batches, the files read back are what the rules
-// say, and so are the pitfalls of an Iceberg writer.
+// The merge engine on real files: whatever comes in, in whatever order and batches, the files read back are
+// what the rules say, and so are the pitfalls of an Iceberg writer.
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import fc from 'fast-check';

@@ -10,8 +10,9 @@ const shared = new SharedEngine();
 const { engine } = shared;
 after(() => shared[Symbol.asyncDispose]());
 
-const order = (position: number, ordinal = 0): string =>
-  formatOrder({ epoch: 1, position: BigInt(position), phase: 1, ordinal });
+const order = (position: number, ordinal = 0): string => {
+  return formatOrder({ epoch: 1, position: BigInt(position), phase: 1, ordinal });
+};
 const change = (op: EventRecord['op'], at: number, id: number, a = at): EventRecord => ({
   op,
   order: order(at, id),
@@ -111,7 +112,11 @@ describe('merging', () => {
 });
 
 describe('questions', () => {
-  const ask = async (table: EngineTable, question: object, where: string | null = null, limit = 100) => {
+  const ask = async (
+    table: EngineTable,
+    question: object,
+    { where = null as string | null, limit = 100 } = {},
+  ) => {
     const request = { ...table.tableFiles(), rows: question as { kind: 'current' }, where, limit };
     const { columns, rows, more } = await engine.query(request, table.answers);
     const at = ['id', 'a'].map((name) => columns.indexOf(name));
@@ -148,7 +153,7 @@ describe('questions', () => {
       [1, 2],
       [1, 3],
     ]);
-    assert.deepEqual(await ask(table, { kind: 'current' }, 'a > 1 -- most', 2), {
+    assert.deepEqual(await ask(table, { kind: 'current' }, { where: 'a > 1 -- most', limit: 2 }), {
       rows: [
         [1, 3],
         [2, 2],
@@ -170,7 +175,7 @@ describe('questions', () => {
       "CAST('secret' AS INTEGER) = id",
     ])
       await assert.rejects(
-        ask(table, { kind: 'current' }, where),
+        ask(table, { kind: 'current' }, { where }),
         (error: { kind: string; message: string }) => {
           assert.equal(error.kind, 'usage', where);
           assert.doesNotMatch(error.message, /secret/);

@@ -1,28 +1,17 @@
-// Owns folding for tables without a key: one row an event, no versions. An event that is in the table already is dropped.
+// Owns folding for tables without a key: one row an event, no versions. An event that is in the table
+// already is dropped.
 import type { EngineValue } from '../columns-value.ts';
-import type { ColumnInput, Database } from './database.ts';
-import type { AppendedEvent, Decoder } from './decode.ts';
-import type { LiveFiles } from './live-files.ts';
-import type { OutputFiles } from './output-files.ts';
-import type { MergeRequest } from './protocol.ts';
-import type { RowStore } from './row-store.ts';
+import type { Bench } from './bench.ts';
+import type { AppendedEvent } from './changes.ts';
+import type { ColumnInput } from './database.ts';
+import { deadRecords } from './dead-records.ts';
+import type { MergeResult } from './protocol.ts';
 import { columnDefinitions, quoteText, scanFiles } from './sql.ts';
-import type { TableFields } from './table-fields.ts';
-
-export type AppendParts = {
-  request: MergeRequest;
-  database: Database;
-  fields: TableFields;
-  store: RowStore;
-  decoder: Decoder;
-  files: LiveFiles;
-  output: OutputFiles;
-};
 
 /** Orders of this batch that the table may have, because some partition has been read beyond them. */
 const findKnown = async (
   events: readonly AppendedEvent[],
-  { request, database, fields, files }: AppendParts,
+  { request, context, fields, files }: Bench,
 ): Promise<ReadonlySet<string>> => {
   const known = new Set<string>();
   let newest = '';
@@ -36,7 +25,7 @@ const findKnown = async (
     opened.map(({ local }) => local),
     fields.all,
   );
-  await database.read(
+  await context.database.read(
     `SELECT DISTINCT ${order} FROM ${scan} WHERE ${order} >= ${quoteText(oldest)}`,
     ['string'],
     ([orders]) => {
@@ -47,12 +36,37 @@ const findKnown = async (
 };
 
 /** Writes one file of the batch's events, in order. */
-export const mergeAppended = async (parts: AppendParts): Promise<{ opened: number; duplicates: number }> => {
-  const { database, fields, store, decoder, output } = parts;
-  const known = await findKnown(decoder.appended, parts);
+export const mergeEvents = async (bench: Bench): Promise<MergeResult> => {
+  const { request, fields, decoder, output } = bench;
+  const { appended } = decoder.changes;
+  const known = await findKnown(appended, bench);
   const fresh = new Map<string, AppendedEvent>();
-  for (const event of decoder.appended) if (!known.has(event.order)) fresh.set(event.order, event);
-  const rows = [...fresh.values()];
+  for (const event of appended) if (!known.has(event.order)) fresh.set(event.order, event);
+  const sort = fields.column('_order');
+  if (fresh.size > 0) {
+    await stageEvents([...fresh.values()], bench);
+    await output.writeData('appended_row', { fields: fields.all, sort, partition: [] });
+  }
+  const { events, offsets, highs } = decoder;
+  const duplicates = appended.length - fresh.size;
+  return {
+    added: output.files,
+    removed: [],
+    stateAdded: null,
+    stateRemoved: [],
+    barriers: [],
+    offsets,
+    highs,
+    dead: deadRecords(request, decoder, []),
+    counts: { events, opened: fresh.size, closed: 0, duplicates, late: 0, noops: 0 },
+  };
+};
+
+const stageEvents = async (
+  rows: readonly AppendedEvent[],
+  { context, fields, store }: Bench,
+): Promise<void> => {
+  const { database } = context;
   await database.run(`CREATE OR REPLACE TEMP TABLE appended_row (${columnDefinitions(fields.all)})`);
   const own: Readonly<Record<string, (row: number) => EngineValue>> = {
     _op: (row) => rows[row]!.op,
@@ -72,12 +86,4 @@ export const mergeAppended = async (parts: AppendParts): Promise<{ opened: numbe
     ...fields.own.map(({ name, type }) => ({ type, value: own[name] ?? (() => null) })),
   ];
   await database.append('appended_row', columns, rows.length);
-  if (rows.length > 0)
-    await output.writeData('appended_row', {
-      fields: fields.all,
-      sort: fields.column('_order'),
-      partition: [],
-    });
-  await database.run('DROP TABLE appended_row');
-  return { opened: rows.length, duplicates: decoder.appended.length - rows.length };
 };

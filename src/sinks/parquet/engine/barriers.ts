@@ -1,7 +1,6 @@
-// Owns truncates and sweeps of keys that no event of the batch speaks of: which of them need the rules, and closing all the
-// others in bulk. Knows no event.
+// Owns truncates and sweeps of keys that no event of the batch speaks of: which of them need the rules, and
+// closing all the others in bulk. Knows no event.
 import { transactionOf } from '../../../change/order.ts';
-import type { EngineValue } from '../columns-value.ts';
 import type { Barrier } from '../scd2-version.ts';
 import type { Database } from './database.ts';
 import { keyTextOf } from './key-text.ts';
@@ -14,7 +13,7 @@ import { stageKeys } from './stored-rows.ts';
 import type { TableFields } from './table-fields.ts';
 import type { TouchedKeys } from './touched-keys.ts';
 
-export type BarrierParts = {
+type BarrierParts = {
   database: Database;
   fields: TableFields;
   files: LiveFiles;
@@ -33,8 +32,8 @@ export class Barriers {
   }
 
   /**
-   * Touches every key whose story goes on, or ended, at or after a new barrier: closing its open row would not do.
-   * While the topic is read in order there is none.
+   * Touches every key whose story goes on, or ended, at or after a new barrier: closing its open row would
+   * not do. While the topic is read in order there is none.
    */
   async touch(touched: TouchedKeys): Promise<void> {
     for (const { order } of this.fresh)
@@ -49,7 +48,7 @@ export class Barriers {
           key.map(({ type }) => type),
           (columns, rows) => {
             for (let row = 0; row < rows; row++) {
-              const values = columns.map((column): EngineValue => column[row]!);
+              const values = columns.map((column) => column[row]!);
               touched.touch(keyTextOf(values), barrier.order, true);
             }
           },
@@ -76,15 +75,18 @@ export class Barriers {
     return selects;
   }
 
-  /** Keys of rows that stood at the barrier and were closed later, or that its own transaction wrote before it. */
+  /**
+   * Keys of rows that stood at the barrier and were closed later, or that its own transaction wrote before
+   * it.
+   */
   #selectSpanning({ order }: Barrier, group: string | null): string {
     const { fields, request, marks } = this.#parts;
     const [begin, end, op] = ['_order', '_order_end', '_op'].map((name) => fields.column(name));
     const key = columnList(fields.key);
     const first = quoteText(transactionOf(order));
     const live = this.#selectLive(request.data.map(({ path }) => path));
-    const spans = `(${end} >= ${first} OR (${end} IS NULL AND ${begin} >= ${first})) AND ${begin} < ${quoteText(order)}`;
-    const spanning = `SELECT ${key} FROM ${live} WHERE ${spans}`;
+    const isLater = `${end} >= ${first} OR (${end} IS NULL AND ${begin} >= ${first})`;
+    const spanning = `SELECT ${key} FROM ${live} WHERE (${isLater}) AND ${begin} < ${quoteText(order)}`;
     if (group === null) return spanning;
     const seen = [
       `SELECT ${key} FROM ${live} WHERE ${op} = 'r' AND starts_with(${begin}, ${quoteText(group)})`,
@@ -100,14 +102,15 @@ export class Barriers {
     const wanted = new Set(paths);
     const locals = files.opened.filter(({ path }) => wanted.has(path)).map(({ local }) => local);
     return (
-      `(SELECT l.file, s.file_row_number AS pos, s.* FROM ${scanFiles(locals, fields.all)} s JOIN live_file l ` +
-      'ON l.local = s.filename ANTI JOIN deleted_row d ON d.file = l.file AND d.pos = s.file_row_number)'
+      `(SELECT l.file, s.file_row_number AS pos, s.* FROM ${scanFiles(locals, fields.all)} s ` +
+      'JOIN live_file l ON l.local = s.filename ' +
+      'ANTI JOIN deleted_row d ON d.file = l.file AND d.pos = s.file_row_number)'
     );
   }
 
   /**
-   * Closes the rows of untouched keys that the new barriers close: writes the closed copies, and returns the positions of
-   * the rows that are no longer, by file.
+   * Closes the rows of untouched keys that the new barriers close: writes the closed copies, and returns
+   * the positions of the rows that are no longer, by file.
    */
   async closeOthers(
     touched: TouchedKeys,
@@ -122,8 +125,8 @@ export class Barriers {
     for (const file of await files.open(current)) {
       await database.run(`CREATE OR REPLACE TEMP TABLE closed_row AS ${this.#selectClosed(file.path)}`);
       const gone: number[] = [];
-      await database.read('SELECT pos FROM closed_row', ['long'], ([pos], rows) => {
-        for (let row = 0; row < rows; row++) gone.push(Number(pos![row]));
+      await database.read('SELECT pos FROM closed_row', ['long'], ([positions]) => {
+        for (const position of positions ?? []) gone.push(Number(position));
       });
       if (gone.length === 0) continue;
       positions.set(file.index, gone);
@@ -174,8 +177,8 @@ export class Barriers {
       return isOwn && value !== undefined ? `${value} AS ${columnOf(field)}` : columnOf(field);
     });
     return (
-      `SELECT pos, ${columns.join(', ')} FROM (SELECT r.*, ${choice} AS barrier FROM ${this.#selectLive([path])} r ` +
-      `ANTI JOIN folded_key k ON ${match('k')}) WHERE barrier IS NOT NULL`
+      `SELECT pos, ${columns.join(', ')} FROM (SELECT r.*, ${choice} AS barrier ` +
+      `FROM ${this.#selectLive([path])} r ANTI JOIN folded_key k ON ${match('k')}) WHERE barrier IS NOT NULL`
     );
   }
 }

@@ -1,5 +1,5 @@
-// Owns the engine's process: takes one operation at a time, asks the main process for what it needs, answers. A crash of the
-// engine's native code ends this process and no other.
+// Owns the engine's process: takes one operation at a time, asks the main process for what it needs,
+// answers. A crash of the engine's native code ends this process and no other.
 import { asVarveError, VarveError } from '../../../errors.ts';
 import { Database } from './database.ts';
 import type { EngineContext } from './engine-context.ts';

@@ -1,4 +1,5 @@
-// Owns what becomes of events that cannot be folded: their original bytes and the reason, for the dead letters.
+// Owns what becomes of events that cannot be folded: their original bytes and the reason, for the dead
+// letters.
 import { codecById } from '../../../topic/compression.ts';
 import { readRecords } from '../../../topic/record-batch.ts';
 import { readBatchHeader } from '../../../topic/record-batch-header.ts';
@@ -11,7 +12,7 @@ import type { MergeRequest } from './protocol.ts';
 const REASONS: Readonly<Record<Reject['reason'], string>> = {
   too_late: 'It is older than what the table still remembers, so what it would change is not known any more.',
   order_conflict:
-    'The table has another event of the same order for this key. Of the two a delete wins, else the one read last.',
+    'The table has another event of the same order for this key. Of the two a delete wins, else the later.',
   no_order: 'It has no varve.order header, so its place among the other events is not known.',
   no_key: 'It has no key, or a key column is null or cannot be held by the table.',
   no_image: 'It is no delete and has no row.',
@@ -21,11 +22,11 @@ const REASONS: Readonly<Record<Reject['reason'], string>> = {
 /** Everything that was turned away, with its bytes, which are read again: rejects are few. */
 export const deadRecords = (
   { batches }: Pick<MergeRequest, 'batches'>,
-  { rejects, partitions, recordOffsets }: Decoder,
+  { rejects, changes }: Decoder,
   dead: FoldResult<number>['dead'],
 ): DeadRecord[] => {
   const folded = dead.map(({ rank, reason }): Reject => {
-    return { partition: partitions[rank]!, offset: BigInt(recordOffsets[rank]!), reason };
+    return { partition: changes.partitions[rank]!, offset: BigInt(changes.offsets[rank]!), reason };
   });
   return [...rejects, ...folded].map((reject) => withBytes(reject, batches));
 };

@@ -1,5 +1,6 @@
-// Owns the engine's process as the table sees it: started with the first operation, ended when idle, one operation at a time.
-// Knows no SQL. A crash is an error of the operation under way; the next one starts a new process.
+// Owns the engine's process as the table sees it: started with the first operation, ended when idle, one
+// operation at a time. Knows no SQL. A crash is an error of the operation under way; the next one starts a
+// new process.
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { asVarveError, VarveError } from '../../../errors.ts';
@@ -24,7 +25,7 @@ export type EngineAnswers = {
   schema(id: number): Promise<string>;
 };
 
-export type EngineOptions = EngineSettings & {
+type EngineOptions = EngineSettings & {
   /** A process that had nothing to do for so long ends. */
   idleMs: number;
 };
@@ -56,7 +57,9 @@ export class Engine implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** Folds record batches into files. The caller adopts and commits them; before that nothing has happened. */
+  /**
+   * Folds record batches into files. The caller adopts and commits them; before that nothing has happened.
+   */
   merge(request: MergeRequest, answers: EngineAnswers): Promise<MergeResult> {
     return this.#run('merge', request, answers);
   }
@@ -176,8 +179,8 @@ export class Engine implements AsyncDisposable {
     this.#task?.reject(
       new VarveError(
         'engine_failed',
-        `The table engine's process was lost (${cause.message.split('\n')[0]}). Nothing was committed; the work starts again ` +
-          'from the last commit. If this repeats, give the engine more memory or smaller batches.',
+        `The table engine's process was lost (${cause.message.split('\n')[0]}). Nothing was committed; the work ` +
+          'starts again from the last commit. If this repeats, give the engine more memory or smaller batches.',
         { facts: { memory: this.#options.memoryLimit }, cause },
       ),
     );

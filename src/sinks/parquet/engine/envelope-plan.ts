@@ -1,4 +1,5 @@
-// Owns where a change event keeps what the table needs: one plan a writer schema, made once. Knows no record batch.
+// Owns where a change event keeps what the table needs: one plan a writer schema, made once. Knows no
+// record batch.
 import type { Column } from '../../../change/schema.ts';
 import { VarveError } from '../../../errors.ts';
 import { type AvroValue, compileReader } from '../../../topic/avro-read.ts';
@@ -42,7 +43,7 @@ type Places = { before: number; after: number; op: number; source: number; trans
 type SourcePlaces = { micros: number; millis: number; tx: number };
 
 /** Names under which a source block keeps its transaction, the first that is there. */
-const TX_FIELDS = ['txId', 'gtid', 'scn', 'commit_scn'];
+const TX_FIELDS = ['txId', 'commit_id'];
 const SOURCE_FIELDS: ReadonlySet<string> = new Set(['ts_us', 'ts_ms', ...TX_FIELDS]);
 
 export type EventReader = {
@@ -178,4 +179,4 @@ export class RowPlan {
   }
 }
 
-export type ConvertedRow = { values: EngineValue[]; incomplete: string[] | null };
+type ConvertedRow = { values: EngineValue[]; incomplete: string[] | null };

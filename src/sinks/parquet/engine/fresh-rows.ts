@@ -1,5 +1,5 @@
-// Owns writing versions: new ones from their images, closed or reopened ones from the rows they were, sorted into one file a
-// partition. Knows no rule.
+// Owns writing versions: new ones from their images, closed or reopened ones from the rows they were,
+// sorted into one file a partition. Knows no rule.
 import type { EngineValue } from '../columns-value.ts';
 import type { KeyResult, Version } from '../scd2-version.ts';
 import { keyBucket } from './buckets.ts';
@@ -115,8 +115,8 @@ export class FreshRows {
     if (versions.length === 0) return;
     const version = (row: number): Version<number> => versions[row]!;
     await this.#database.run(
-      'CREATE OR REPLACE TEMP TABLE kept_row (n BIGINT, bucket INTEGER, start_ts TIMESTAMPTZ, end_ts TIMESTAMPTZ, ' +
-        'order_end VARCHAR, closed_by VARCHAR)',
+      'CREATE OR REPLACE TEMP TABLE kept_row (n BIGINT, bucket INTEGER, start_ts TIMESTAMPTZ, ' +
+        'end_ts TIMESTAMPTZ, order_end VARCHAR, closed_by VARCHAR)',
     );
     const columns: ColumnInput[] = [
       { type: 'long', value: (row) => BigInt(version(row).stored ?? -1) },

@@ -1,4 +1,5 @@
-// Owns the text that names a key inside the engine and in the state files: equal keys, equal text, and back. Pure.
+// Owns the text that names a key inside the engine and in the state files: equal keys, equal text, and
+// back. Pure.
 import type { EngineValue } from '../columns-value.ts';
 import type { IcebergField, IcebergType } from '../iceberg-type.ts';
 

@@ -1,11 +1,11 @@
-// Owns the live files of a table as the engine sees them: where they lie on this machine, which rows of them are deleted.
-// Knows no key and no rule.
+// Owns the live files of a table as the engine sees them: where they lie on this machine, which rows of
+// them are deleted. Knows no key and no rule.
 import type { Database } from './database.ts';
 import type { OutputFiles } from './output-files.ts';
 import type { DeleteFile, SourceFile } from './protocol.ts';
 import { DELETE_FIELDS, scanFiles } from './sql.ts';
 
-export type LiveData = SourceFile & { local: string; index: number };
+type LiveData = SourceFile & { local: string; index: number };
 
 export type AskLocal = (uri: string) => Promise<string>;
 
@@ -62,8 +62,8 @@ export class LiveFiles {
   }
 
   /**
-   * Writes deletes for these rows, by file; a file of which no row is left goes as a whole, with the delete files that
-   * belong to it alone. Returns the paths of what goes.
+   * Writes deletes for these rows, by file; a file of which no row is left goes as a whole, with the delete
+   * files that belong to it alone. Returns the paths of what goes.
    */
   removeRows(positions: ReadonlyMap<number, readonly number[]>, output: OutputFiles): string[] {
     const gone: string[] = [];

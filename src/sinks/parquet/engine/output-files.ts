@@ -1,4 +1,5 @@
-// Owns the files that a merge leaves: data files with their statistics, position deletes. Names them; adopts none.
+// Owns the files that a merge leaves: data files with their statistics, position deletes. Names them;
+// adopts none.
 import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { constants, zstdCompressSync } from 'node:zlib';
@@ -17,10 +18,10 @@ const ROW_GROUP_ROWS = 122_880;
 const zstd = (bytes: Uint8Array): Uint8Array =>
   zstdCompressSync(bytes, { params: { [constants.ZSTD_c_compressionLevel]: 1 } });
 
-export type OutputOptions = { commit: string; location: string; directory: string; spec: PartitionSpec };
+type OutputOptions = { commit: string; location: string; directory: string; spec: PartitionSpec };
 
 /** `sort` is an ORDER BY list; `specId` only where it is not the table's own. */
-export type DataOutput = {
+type DataOutput = {
   fields: readonly IcebergField[];
   sort: string;
   partition: DataFile['partition'];
@@ -28,7 +29,7 @@ export type DataOutput = {
 };
 
 /** What a COPY tells of the file it wrote. */
-export type CopyStats = {
+type CopyStats = {
   rows: number;
   bytes: number;
   columns: ReadonlyMap<string, ReadonlyMap<string, string>>;
@@ -44,8 +45,8 @@ export const copyRows = async (
   { path, fields }: { path: string; fields: readonly IcebergField[] },
 ): Promise<CopyStats> => {
   const [row] = await database.rows(
-    `COPY (${select}) TO ${quoteText(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${ROW_GROUP_ROWS}, ` +
-      `FIELD_IDS ${fieldIds(fields)}, RETURN_STATS)`,
+    `COPY (${select}) TO ${quoteText(path)} (FORMAT parquet, COMPRESSION zstd, ` +
+      `ROW_GROUP_SIZE ${ROW_GROUP_ROWS}, FIELD_IDS ${fieldIds(fields)}, RETURN_STATS)`,
   );
   const [, rows, bytes, , columns] = row as DuckDBValue[];
   const entries = (columns as DuckDBMapValue).entries.map(
@@ -94,7 +95,9 @@ export class OutputFiles {
     this.#options = options;
   }
 
-  /** One data file of the rows of `from`, whose columns are named by field id; none when there are no rows. */
+  /**
+   * One data file of the rows of `from`, whose columns are named by field id; none when there are no rows.
+   */
   async writeData(from: string, { fields, sort, partition, specId }: DataOutput): Promise<number> {
     const { commit, location, directory, spec } = this.#options;
     const index = this.#next++;
@@ -118,7 +121,10 @@ export class OutputFiles {
     return stats.rows;
   }
 
-  /** A delete file for these rows of one data file. It carries the data file's partition, whatever the table's is now. */
+  /**
+   * A delete file for these rows of one data file. It carries the data file's partition, whatever the
+   * table's is now.
+   */
   writeDeletes({ path, specId, partition }: SourceFile, positions: readonly number[]): void {
     const { commit, location, directory } = this.#options;
     const index = this.#next++;

@@ -1,4 +1,5 @@
-// Owns what the main process and the engine's process say to each other. Everything here survives a structured clone.
+// Owns what the main process and the engine's process say to each other. Everything here survives a
+// structured clone.
 import type { Order } from '../../../change/order.ts';
 import type { ErrorKind, Facts } from '../../../errors.ts';
 import type { SchemaRecord } from '../../../topic/state.ts';
@@ -59,7 +60,7 @@ export type MergeRequest = TableFiles & {
 export type WrittenFile = { local: string; file: DataFile };
 export type StateFile = { local: string; path: string; rows: number; bytes: number };
 
-export type MergeCounts = {
+type MergeCounts = {
   events: number;
   opened: number;
   closed: number;

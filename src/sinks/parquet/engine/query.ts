@@ -1,5 +1,5 @@
-// Owns questions to a table's files: its rows now, as of a time or an order, or one key's versions. The user's condition runs
-// in a database of its own that can read these files and nothing else.
+// Owns questions to a table's files: its rows now, as of a time or an order, or one key's versions. The
+// user's condition runs in a database of its own that can read these files and nothing else.
 import { VarveError } from '../../../errors.ts';
 import type { EngineValue } from '../columns-value.ts';
 import { Database } from './database.ts';
@@ -17,7 +17,7 @@ const condition = ({ rows }: QueryRequest, fields: TableFields): string => {
       if (rows.key.length !== fields.key.length)
         throw new VarveError(
           'usage',
-          `The table's key has ${fields.key.length} columns (${fields.key.map(({ name }) => name).join(', ')}); ` +
+          `The table's key has these columns: ${fields.key.map(({ name }) => name).join(', ')}. ` +
             `${rows.key.length} values were given.`,
         );
       const equals = fields.key.map(

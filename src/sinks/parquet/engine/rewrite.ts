@@ -1,5 +1,5 @@
-// Owns maintenance of data files: many of one partition become one, sorted, without the rows that were deleted. The rows stay
-// the same.
+// Owns maintenance of data files: many of one partition become one, sorted, without the rows that were
+// deleted. The rows stay the same.
 import { VarveError } from '../../../errors.ts';
 import type { EngineContext } from './engine-context.ts';
 import { LiveFiles } from './live-files.ts';

@@ -1,4 +1,5 @@
-// Owns the text of SQL: names, types, scans of Parquet files by field id, the one list of casts. Runs nothing.
+// Owns the text of SQL: names, types, scans of Parquet files by field id, the one list of casts. Runs
+// nothing.
 import type { IcebergField, IcebergPrimitive, IcebergType } from '../iceberg-type.ts';
 
 export const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`;
@@ -35,8 +36,8 @@ export const columnList = (fields: readonly IcebergField[], table?: string): str
   fields.map((field) => (table === undefined ? '' : `${table}.`) + columnOf(field)).join(', ');
 
 /**
- * A scan that finds columns by field id, so that renamed, widened and missing ones come out right; also gives `filename` and
- * `file_row_number`. Without hive partitioning: a path may look like a partition.
+ * A scan that finds columns by field id, so that renamed, widened and missing ones come out right; also
+ * gives `filename` and `file_row_number`. Without hive partitioning: a path may look like a partition.
  */
 export const scanFiles = (paths: readonly string[], fields: readonly IcebergField[]): string => {
   const schema = fields.map(
@@ -49,7 +50,10 @@ export const scanFiles = (paths: readonly string[], fields: readonly IcebergFiel
   );
 };
 
-/** Every column in schema order, cast to its exact type and under its real name; what is written went through here. */
+/**
+ * Every column in schema order, cast to its exact type and under its real name; what is written went
+ * through here.
+ */
 export const castAll = (fields: readonly IcebergField[]): string =>
   fields
     .map((field) => `CAST(${columnOf(field)} AS ${sqlType(field.type)}) AS ${quoteName(field.name)}`)

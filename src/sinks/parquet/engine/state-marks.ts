@@ -1,58 +1,29 @@
-// Owns the table's marks on disk: what has no visible row but must be known when an earlier change comes late. The newest
-// file that speaks of a mark is right. Knows no rule.
-import { join } from 'node:path';
+// Owns the table's marks on disk: what has no visible row but must be known when an earlier change comes
+// late. The newest file that speaks of a mark is right. Knows no rule.
 import { type Order, transactionOf } from '../../../change/order.ts';
 import type { EngineValue } from '../columns-value.ts';
-import type { IcebergField, IcebergType } from '../iceberg-type.ts';
-import type { KeyResult, Mark, MarkKind } from '../scd2-version.ts';
-import type { ColumnInput, Database } from './database.ts';
+import type { IcebergField } from '../iceberg-type.ts';
+import type { Mark, MarkKind } from '../scd2-version.ts';
+import type { Database } from './database.ts';
 import { keyTextOf } from './key-text.ts';
 import type { AskLocal } from './live-files.ts';
-import { copyRows } from './output-files.ts';
-import type { StateFile } from './protocol.ts';
 import type { RowStore } from './row-store.ts';
-import { castAll, columnDefinitions, columnList, columnOf, quoteText, scanFiles } from './sql.ts';
+import { columnList, columnOf, quoteText, scanFiles } from './sql.ts';
+import {
+  KIND,
+  MARK_FIELDS,
+  type MarkRow,
+  OP,
+  ORDER,
+  ORIGIN,
+  REMOVED,
+  stateColumns,
+} from './state-columns.ts';
 import { stageKeys } from './stored-rows.ts';
 import type { TableFields } from './table-fields.ts';
 import type { TouchedKeys } from './touched-keys.ts';
 
-/** So many files are merged into one, and what is past the horizon is left out. */
-const MERGE_AT = 8;
-
-/** Above every id that a table's column can have. */
-const BASE_ID = 2_000_000_000;
-const own = (at: number, name: string, type: IcebergType): IcebergField => ({
-  id: BASE_ID + at,
-  name,
-  required: false,
-  type,
-});
-const list = (at: number, element: 'int' | 'string'): IcebergType => ({
-  type: 'list',
-  'element-id': BASE_ID + 100 + at,
-  element,
-  'element-required': false,
-});
-const OWN: readonly IcebergField[] = [
-  own(0, 'mark_order', 'string'),
-  own(1, 'mark_kind', 'string'),
-  own(2, 'mark_op', 'string'),
-  own(3, 'mark_ts', 'long'),
-  own(4, 'mark_tx', 'string'),
-  own(5, 'mark_unchanged', list(5, 'int')),
-  own(6, 'mark_origin', 'string'),
-  own(7, 'mark_previous_key', 'string'),
-  own(8, 'mark_incomplete', list(8, 'string')),
-  own(9, 'mark_removed', 'boolean'),
-];
-const [ORDER, KIND, OP] = OWN.slice(0, 3).map(columnOf) as [string, string, string];
-const ORIGIN = columnOf(OWN[6] as IcebergField);
-const REMOVED = columnOf(OWN[9] as IcebergField);
-
-type MarkRow = { key: string; mark: Mark<number>; removed: boolean };
-
-export type StateParts = { database: Database; fields: TableFields; store: RowStore; askLocal: AskLocal };
-export type StateOutput = { commit: string; location: string; directory: string; horizon: Order | null };
+type StateParts = { database: Database; fields: TableFields; store: RowStore; askLocal: AskLocal };
 
 export class StateMarks {
   readonly #database: Database;
@@ -70,12 +41,6 @@ export class StateMarks {
     this.#paths = paths;
   }
 
-  /** Own columns, then the user's: the key's are always there, the others where a mark has an image. */
-  get #columns(): readonly IcebergField[] {
-    // Under the engine's names, so that no name of a user's can be in the way.
-    return [...OWN, ...this.#fields.user.map((field) => ({ ...field, name: columnOf(field) }))];
-  }
-
   /** SQL that gives `generation` and all columns; empty while the table has no marks. */
   get scan(): string {
     return this.#scan;
@@ -86,9 +51,9 @@ export class StateMarks {
     const locals: string[] = [];
     for (const path of this.#paths) locals.push(await this.#askLocal(path));
     const generations = locals.map((local, at) => `(${quoteText(local)}, ${at})`).join(', ');
-    const columns = columnList(this.#columns, 's');
+    const columns = columnList(stateColumns(this.#fields), 's');
     this.#scan =
-      `(SELECT g.generation, ${columns} FROM ${scanFiles(locals, this.#columns)} s ` +
+      `(SELECT g.generation, ${columns} FROM ${scanFiles(locals, stateColumns(this.#fields))} s ` +
       `JOIN (VALUES ${generations}) g(local, generation) ON g.local = s.filename)`;
   }
 
@@ -130,7 +95,7 @@ export class StateMarks {
     await stageKeys(this.#database, 'marked_key', { key, keys });
     const match = key.map((field) => `m.${columnOf(field)} = t.${columnOf(field)}`).join(' AND ');
     const newest = new Map<string, { generation: number; row: MarkRow }>();
-    const columns = this.#columns;
+    const columns = stateColumns(this.#fields);
     await this.#database.read(
       `SELECT m.generation, ${columnList(columns, 'm')} FROM ${this.#scan} m JOIN marked_key t ` +
         `ON ${match} AND m.${ORDER} >= t.first`,
@@ -155,7 +120,7 @@ export class StateMarks {
     user: readonly IcebergField[],
   ): MarkRow {
     const value = (at: number): EngineValue => columns[1 + at]![row]!;
-    const values = user.map((_, at) => value(OWN.length + at));
+    const values = user.map((_, at) => value(MARK_FIELDS.length + at));
     const kind = value(1) as MarkKind;
     const incomplete = value(8) as string[] | null;
     const mark: Mark<number> = {
@@ -174,8 +139,9 @@ export class StateMarks {
   }
 
   /**
-   * SQL for the keys, as columns, of marks that a barrier at `order` may change: no-ops that a row it closes would turn
-   * into versions. With `group`, a snapshot's own rows are left out. Null while there are no marks.
+   * SQL for the keys, as columns, of marks that a barrier at `order` may change: no-ops that a row it
+   * closes would turn into versions. With `group`, a snapshot's own rows are left out. Null while there are
+   * no marks.
    */
   noopsFrom(order: Order, group: string | null): string | null {
     if (this.#scan === '') return null;
@@ -189,76 +155,5 @@ export class StateMarks {
     if (this.#scan === '') return null;
     const isSeen = `${KIND} = 'noop' AND ${OP} = 'r' AND starts_with(${ORDER}, ${quoteText(group)})`;
     return `SELECT ${columnList(this.#fields.key)} FROM ${this.#scan} WHERE ${isSeen} AND NOT ${REMOVED}`;
-  }
-
-  /** Writes what a fold has changed; null when nothing has. With `removed`, the files that the new one replaces. */
-  async write(
-    results: readonly KeyResult<number>[],
-    touched: TouchedKeys,
-    { commit, location, directory, horizon }: StateOutput,
-  ): Promise<{ added: StateFile | null; removed: readonly string[] }> {
-    const marks: MarkRow[] = results.flatMap(({ key, marksAdded, marksRemoved }) => [
-      ...marksRemoved.map((mark) => ({ key, mark, removed: true })),
-      ...marksAdded.map((mark) => ({ key, mark, removed: false })),
-    ]);
-    const isMerge = this.#paths.length >= MERGE_AT;
-    if (marks.length === 0 && !isMerge) return { added: null, removed: [] };
-    await this.#stageMarks(marks, touched);
-    const columns = columnList(this.#columns);
-    let from = `(SELECT ${columns} FROM mark_row)`;
-    if (isMerge) {
-      const floor = horizon === null ? '' : `AND ${ORDER} > ${quoteText(`${transactionOf(horizon)}~`)}`;
-      from =
-        `(SELECT ${columns} FROM (SELECT * FROM ${this.#scan} UNION ALL BY NAME SELECT * FROM mark_row) QUALIFY ` +
-        `row_number() OVER (PARTITION BY ${columnList(this.#fields.key)}, ${ORDER}, ${KIND} ` +
-        `ORDER BY generation DESC) = 1 AND NOT ${REMOVED} ${floor})`;
-    }
-    const local = join(directory, `${commit}-state.parquet`);
-    const sort = `${columnList(this.#fields.key)}, ${ORDER}`;
-    const fields = this.#columns;
-    const select = `SELECT ${castAll(fields)} FROM ${from} ORDER BY ${sort}`;
-    const { rows, bytes } = await copyRows(this.#database, select, { path: local, fields });
-    const removed = isMerge ? this.#paths : [];
-    if (rows === 0) return { added: null, removed };
-    return { added: { local, path: `${location}/${commit}.parquet`, rows, bytes }, removed };
-  }
-
-  async #stageMarks(marks: readonly MarkRow[], touched: TouchedKeys): Promise<void> {
-    const fields = this.#columns;
-    await this.#database.run(
-      `CREATE OR REPLACE TEMP TABLE mark_row (generation INTEGER, ${columnDefinitions(fields)})`,
-    );
-    const mark = (row: number): Mark<number> => marks[row]!.mark;
-    const values: ((row: number) => EngineValue)[] = [
-      (row) => mark(row).order,
-      (row) => mark(row).kind,
-      (row) => mark(row).op,
-      (row) => mark(row).ts,
-      (row) => mark(row).tx,
-      (row) => (mark(row).unchanged.length === 0 ? null : mark(row).unchanged),
-      (row) => mark(row).origin,
-      (row) => mark(row).previousKey,
-      (row) => {
-        const { image } = mark(row);
-        const names = image === null ? [] : this.#store.incomplete[image]!;
-        return names.length === 0 ? null : names;
-      },
-      (row) => marks[row]!.removed,
-    ];
-    const { key, user } = this.#fields;
-    const columns: ColumnInput[] = [
-      { type: 'int', value: () => this.#paths.length },
-      ...OWN.map(({ type }, at) => ({ type, value: values[at]! })),
-      ...user.map((field, at): ColumnInput => {
-        const keyAt = key.indexOf(field);
-        const fromKey = (row: number) => touched.keys.get(marks[row]!.key)!.values[keyAt]!;
-        const fromImage = (row: number) => {
-          const { image } = mark(row);
-          return image === null ? null : (this.#store.columns[at]![image] ?? null);
-        };
-        return { type: field.type, value: keyAt >= 0 ? fromKey : fromImage };
-      }),
-    ];
-    await this.#database.append('mark_row', columns, marks.length);
   }
 }

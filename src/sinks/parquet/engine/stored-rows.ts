@@ -1,5 +1,5 @@
-// Owns finding the rows that a table has of the touched keys: one pass over the key columns of the files that may hold them.
-// Knows no rule: what it finds are versions.
+// Owns finding the rows that a table has of the touched keys: one pass over the key columns of the files
+// that may hold them. Knows no rule: what it finds are versions.
 import type { EngineValue } from '../columns-value.ts';
 import type { IcebergField, IcebergType } from '../iceberg-type.ts';
 import type { CloseReason, KeyResult, StoredVersion } from '../scd2-version.ts';
@@ -13,7 +13,7 @@ import type { TableFields } from './table-fields.ts';
 import type { TouchedKey, TouchedKeys } from './touched-keys.ts';
 
 /** Where a stored row lies: `file` is an index of LiveFiles. */
-export type RowPlace = { file: number; pos: number };
+type RowPlace = { file: number; pos: number };
 
 export class StoredRows {
   /** By the rows' identity, which is also column `n` of the table `stored_row`. */
@@ -33,7 +33,8 @@ export class StoredRows {
   async prepare(): Promise<void> {
     const { all } = this.#fields;
     await this.#database.run(
-      `CREATE OR REPLACE TEMP TABLE stored_row (n BIGINT, file INTEGER, pos BIGINT, ${columnDefinitions(all)})`,
+      'CREATE OR REPLACE TEMP TABLE stored_row ' +
+        `(n BIGINT, file INTEGER, pos BIGINT, ${columnDefinitions(all)})`,
     );
   }
 
@@ -43,7 +44,10 @@ export class StoredRows {
     await this.#load(touched, files, 'true');
   }
 
-  /** Finds the closed rows of these keys that end where they may change, or later, and the newest one before. */
+  /**
+   * Finds the closed rows of these keys that end where they may change, or later, and the newest one
+   * before.
+   */
   async loadHistory(
     touched: TouchedKeys,
     keys: readonly TouchedKey[],
@@ -58,7 +62,8 @@ export class StoredRows {
     await this.#load(
       touched,
       files,
-      `${isRecent} OR ${order} = max(CASE WHEN ${isRecent} THEN NULL ELSE ${order} END) OVER (PARTITION BY ${key})`,
+      `${isRecent} OR ${order} = ` +
+        `max(CASE WHEN ${isRecent} THEN NULL ELSE ${order} END) OVER (PARTITION BY ${key})`,
     );
   }
 
@@ -94,7 +99,8 @@ export class StoredRows {
     );
     const match = key.map((field) => `s.${columnOf(field)} = t.${columnOf(field)}`).join(' AND ');
     await this.#database.run(
-      `INSERT INTO stored_row SELECT row_number() OVER () - 1 + ${first}, file, pos, ${columnList(all)} FROM (` +
+      `INSERT INTO stored_row SELECT row_number() OVER () - 1 + ${first}, file, pos, ${columnList(all)} ` +
+        'FROM (' +
         `SELECT l.file, s.file_row_number AS pos, t.first, ${columnList(all, 's')} ` +
         `FROM ${scan} s JOIN touched_key t ON ${match} JOIN live_file l ON l.local = s.filename) m ` +
         `ANTI JOIN deleted_row d ON d.file = m.file AND d.pos = m.pos QUALIFY ${qualify}`,

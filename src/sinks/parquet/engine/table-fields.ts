@@ -1,4 +1,5 @@
-// Owns the columns of a table as the engine addresses them: the user's, Varve's own, the key's. Knows no SQL statement.
+// Owns the columns of a table as the engine addresses them: the user's, Varve's own, the key's. Knows no
+// SQL statement.
 import { isOwnColumn, type TableLayout } from '../columns-layout.ts';
 import type { IcebergField } from '../iceberg-type.ts';
 import { columnOf } from './sql.ts';

@@ -3,7 +3,7 @@ import { type Order, transactionOf } from '../../../change/order.ts';
 import type { EngineValue } from '../columns-value.ts';
 import type { IcebergField } from '../iceberg-type.ts';
 import type { Barrier, Change, KeyInput, Mark, StoredVersion } from '../scd2-version.ts';
-import { type KeyChanges, UNKNOWN_KEY } from './decode.ts';
+import { type KeyChanges, UNKNOWN_KEY } from './changes.ts';
 import { readKeyText } from './key-text.ts';
 import type { High } from './protocol.ts';
 
@@ -16,8 +16,8 @@ export type TouchedKey = KeyInput<number> & {
   /** The same where no change says so, else null. */
   since: string | null;
   /**
-   * Everything that the table knows of it lies before `first`, in order and in time: the open row is all there is to
-   * look at. True for nearly every key while the topic is read in order.
+   * Everything that the table knows of it lies before `first`, in order and in time: the open row is all
+   * there is to look at. True for nearly every key while the topic is read in order.
    */
   isPlain: boolean;
 };
@@ -67,7 +67,10 @@ export class TouchedKeys {
       for (const { order, origin } of changes) if (origin !== null) this.touch(origin, order);
   }
 
-  /** Whether closed rows must be looked at, once the open row has been: late, carried, or out of a closed row's time. */
+  /**
+   * Whether closed rows must be looked at, once the open row has been: late, carried, or out of a closed
+   * row's time.
+   */
   needsHistory({ isPlain, stored, changes, first }: TouchedKey): boolean {
     const open = stored.find(({ orderEnd }) => orderEnd === null);
     if (open !== undefined) return open.order >= first;
@@ -75,11 +78,11 @@ export class TouchedKeys {
   }
 }
 
-export type Past = { isEmpty: boolean; highs: ReadonlyMap<number, High>; barriers: readonly Barrier[] };
+type Past = { isEmpty: boolean; highs: ReadonlyMap<number, High>; barriers: readonly Barrier[] };
 
 /**
- * Tells plain keys: all earlier events of a key came through its partition, so what lies above that partition's highest
- * order and time, and above every barrier, has nothing of its key behind it.
+ * Tells plain keys: all earlier events of a key came through its partition, so what lies above that
+ * partition's highest order and time, and above every barrier, has nothing of its key behind it.
  */
 export const plainBy = ({ isEmpty, highs, barriers }: Past): ((changes: KeyChanges) => boolean) => {
   let barrierOrder = '';

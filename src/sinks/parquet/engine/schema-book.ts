@@ -1,0 +1,83 @@
+// Owns the schemas that a merge meets: which one an event was written with, and how to read it. Knows no
+// record.
+import type { Order } from '../../../change/order.ts';
+import { VarveError } from '../../../errors.ts';
+import { compileReader } from '../../../topic/avro-read.ts';
+import type { SchemaRecord } from '../../../topic/state.ts';
+import type { TableLayout } from '../columns-layout.ts';
+import { type EventReader, planEvent, RowPlan } from './envelope-plan.ts';
+
+type KeyReader = { read: ReturnType<typeof compileReader>; fields: readonly string[] };
+
+/** The text of this schema is needed first: `learn` it and read the record again. */
+export class MissingSchema extends Error {
+  readonly id: number;
+
+  constructor(id: number) {
+    super(`schema ${id}`);
+    this.id = id;
+  }
+}
+
+export class SchemaBook {
+  readonly #layout: TableLayout;
+  readonly #schemas: readonly SchemaRecord[];
+  readonly #ask: (id: number) => Promise<string>;
+  readonly #events = new Map<number, EventReader>();
+  readonly #keys = new Map<number, KeyReader>();
+  readonly #plans = new Map<SchemaRecord, RowPlan>();
+  #lastId = -1;
+  #lastRecords: readonly SchemaRecord[] = [];
+
+  constructor(layout: TableLayout, schemas: readonly SchemaRecord[], ask: (id: number) => Promise<string>) {
+    this.#layout = layout;
+    this.#schemas = schemas;
+    this.#ask = ask;
+  }
+
+  async learn(id: number): Promise<void> {
+    const text = await this.#ask(id);
+    const isValue = this.#schemas.some(({ valueId }) => valueId === id);
+    if (isValue) this.#events.set(id, planEvent(text, { before: this.#layout.mode === 'append' }));
+    const { fields = [] } = JSON.parse(text) as { fields?: { name: string }[] };
+    const read = compileReader(text, { records: 'arrays' });
+    this.#keys.set(id, { read, fields: fields.map(({ name }) => name) });
+  }
+
+  eventReader(id: number): EventReader {
+    const known = this.#events.get(id);
+    if (known === undefined) throw new MissingSchema(id);
+    return known;
+  }
+
+  keyReader(id: number): KeyReader {
+    const known = this.#keys.get(id);
+    if (known === undefined) throw new MissingSchema(id);
+    return known;
+  }
+
+  planOf(schema: SchemaRecord, reader: EventReader): RowPlan {
+    const known = this.#plans.get(schema);
+    if (known !== undefined) return known;
+    const plan = new RowPlan(schema, this.#layout, reader.row);
+    this.#plans.set(schema, plan);
+    return plan;
+  }
+
+  /** The newest schema that was in force at this order. Throws `schema_unknown`. */
+  schemaOf(valueId: number, order: Order): SchemaRecord {
+    if (valueId !== this.#lastId) {
+      this.#lastRecords = this.#schemas.filter((schema) => schema.valueId === valueId);
+      this.#lastId = valueId;
+    }
+    const schema = this.#lastRecords.findLast(({ first }) => first <= order) ?? this.#lastRecords[0];
+    if (schema !== undefined) return schema;
+    throw new VarveError(
+      'schema_unknown',
+      `No schema record of the topic has the value schema ${valueId}, which an event at ${order} was ` +
+        'written with. The state topic has lost it, or another program writes to this topic; find out which, and ' +
+        'snapshot the table again.',
+      { facts: { schema: valueId, order } },
+    );
+  }
+}

@@ -1,0 +1,43 @@
+// Owns reading all that stands on the topics of one directory, for comparing with records of Debezium.
+// Knows no expectation and no server.
+import { openEmbeddedFeed } from '../../src/topic/embedded/feed.ts';
+import type { Feed } from '../../src/topic/feed.ts';
+import { readState, type SchemaRecord } from '../../src/topic/state.ts';
+import { type DecodedRecord, decodeBatch } from './golden.ts';
+
+const readTopic = async (
+  feed: Feed,
+  topic: string,
+  schemas: ReadonlyMap<number, string>,
+): Promise<DecodedRecord[]> => {
+  const { start, end } = await feed.ends(topic, 0);
+  const batches: Uint8Array[] = [];
+  for (let at = start; at < end; ) {
+    const read = await feed.read(topic, 0, at, 1 << 20);
+    batches.push(...read.batches);
+    at = read.nextOffset;
+  }
+  return batches.flatMap((batch) => decodeBatch(topic, batch, (id) => schemas.get(id) ?? `no schema ${id}`));
+};
+
+const registered = async (feed: Feed): Promise<Map<number, string>> => {
+  const schemas = new Map<number, string>();
+  for (const key of (await feed.state()).keys()) {
+    const record = key.startsWith('schema/') ? readState<SchemaRecord>(await feed.state(), key) : null;
+    for (const id of record === null ? [] : [record.keyId, record.valueId]) {
+      if (id !== null) schemas.set(id, await feed.schema(id));
+    }
+  }
+  return schemas;
+};
+
+/** Every table's topic, decoded with the schemas that the state records name. */
+export const readTopics = async (path: string): Promise<DecodedRecord[]> => {
+  const feed = await openEmbeddedFeed({ path });
+  try {
+    const [topics, schemas] = [await feed.topics(), await registered(feed)];
+    return (await Promise.all(topics.map((topic) => readTopic(feed, topic, schemas)))).flat();
+  } finally {
+    await feed.close();
+  }
+};

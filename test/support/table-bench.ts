@@ -1,0 +1,107 @@
+// Owns one Iceberg table in process: a real merge engine, a local folder, a clock that the test moves, and record batches of
+// a small made-up table. No topic, no source.
+import { randomUUID } from 'node:crypto';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Engine } from '../../src/sinks/parquet/engine/engine.ts';
+import { openLocalStore, toFileUri } from '../../src/sinks/parquet/store-local.ts';
+import { openTable, type ParquetTable } from '../../src/sinks/parquet/table.ts';
+import type { CommitReport, FoldContext } from '../../src/sinks/sink.ts';
+import type { FeedBatch } from '../../src/topic/feed.ts';
+import { type EventRecord, EventWriter, NUMBERS } from '../sinks/engine/event-batches.ts';
+
+export const TOPIC_ID = 'topic';
+
+const pad = (value: number, width: number): string => value.toString(16).padStart(width, '0');
+/** The order of the `n`th transaction, one change each. */
+export const orderAt = (n: number): string => `00000001.${pad(n, 24)}.1.${pad(0, 12)}`;
+
+/** The `n`th change: key `id` gets the value `a`. Commit times are a second apart. */
+export const upsert = (n: number, id: number, a: number): EventRecord => ({
+  op: 'u',
+  order: orderAt(n),
+  ts: 1_700_000_000_000_000n + BigInt(n) * 1_000_000n,
+  key: { id: BigInt(id) },
+  row: { id: BigInt(id), a: { int: a }, b: null },
+});
+
+export class TableBench implements AsyncDisposable {
+  readonly directory: string;
+  /** Where `readTable` finds it, as public.t. */
+  readonly location: string;
+  readonly writer = new EventWriter({ ...NUMBERS, name: ['public', 't'] });
+  /** Added to the real time, because files carry the real one. */
+  shiftMs = 0;
+  keepSnapshots = 10;
+  table!: ParquetTable;
+  readonly #engine: Engine;
+  #offset = 0;
+
+  constructor(directory: string) {
+    this.directory = directory;
+    this.location = join(directory, 'tables');
+    const scratch = join(directory, 'scratch');
+    this.#engine = new Engine({ memoryLimit: '512MB', threads: 1, directory: scratch, idleMs: 10_000 });
+  }
+
+  static async make(): Promise<TableBench> {
+    const directory = await mkdtemp(join(tmpdir(), 'varve-table-'));
+    await mkdir(join(directory, 'scratch'));
+    const bench = new TableBench(directory);
+    await bench.open();
+    return bench;
+  }
+
+  get context(): FoldContext {
+    return {
+      schema: async (id) => this.writer.texts.get(id) ?? '',
+      schemas: [this.writer.record],
+      snapshot: null,
+      estimatedRows: 0,
+    };
+  }
+
+  /** As a process that starts: nothing is known but what the files say. */
+  async open(): Promise<void> {
+    const root = join(this.location, 'public', 't');
+    const now = (): number => Date.now() + this.shiftMs;
+    const store = openLocalStore(this.location, { uuid: randomUUID });
+    this.table = await openTable({
+      io: { store, now, uuid: randomUUID, onHintFailure: () => undefined },
+      engine: this.#engine,
+      location: toFileUri(root),
+      stateLocation: toFileUri(`${root}__varve_state`),
+      topic: 'test.public.t',
+      collapse: true,
+      lateWindowMs: 3_600_000,
+      keepSnapshots: this.keepSnapshots,
+      keepSnapshotsMs: 24 * 3_600_000,
+      snapshotId: () => BigInt.asUintN(52, BigInt(`0x${randomUUID().replaceAll('-', '')}`)) + 1n,
+      bury: async () => undefined,
+    });
+  }
+
+  batch(events: readonly EventRecord[]): FeedBatch {
+    const from = this.#offset;
+    this.#offset += events.length;
+    const batches = [this.writer.batch(events, from)];
+    return { partition: 0, batches, nextOffset: BigInt(this.#offset) };
+  }
+
+  commit(events: readonly EventRecord[]): Promise<CommitReport> {
+    return this.table.commit([this.batch(events)], this.context, TOPIC_ID);
+  }
+
+  /** Names of all files below the table's folder, or of its companion's. */
+  async names(companion = ''): Promise<string[]> {
+    const root = join(this.location, 'public', `t${companion}`);
+    const entries = await readdir(root, { recursive: true, withFileTypes: true }).catch(() => []);
+    return entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#engine[Symbol.asyncDispose]();
+    await rm(this.directory, { recursive: true, force: true });
+  }
+}
