@@ -7,7 +7,7 @@ import type { TableName } from './change/schema.ts';
 import { tableText } from './change/schema.ts';
 import type { Source } from './connector.ts';
 import { type CrashPoint, durably } from './crash-point.ts';
-import { VarveError } from './errors.ts';
+import { asVarveError, VarveError } from './errors.ts';
 import { runSnapshot, type SnapshotProgress } from './snapshot/snapshot.ts';
 import { topicName } from './topic/naming.ts';
 import type { Outbox } from './topic/outbox.ts';
@@ -230,12 +230,38 @@ export const begin = async (options: BeginOptions, signal: AbortSignal): Promise
   );
 };
 
+/** Kinds that say: what lies between the checkpoint and the source as it is now cannot be had. */
+export const LOST_HISTORY: ReadonlySet<string> = new Set([
+  'log_missing',
+  'log_lost',
+  'history_gap',
+  'source_rewound',
+  'source_changed',
+]);
+
+/** Throws `usage` when nothing is lost, and what stands in the way otherwise, such as somebody who reads the log. */
+const refuseWithoutGap = async (options: BeginOptions, { resume }: Checkpoint): Promise<void> => {
+  try {
+    await refuseForeignState(options);
+    await options.source.verifyResume(resume);
+  } catch (thrown) {
+    if (LOST_HISTORY.has(asVarveError(thrown).kind)) return;
+    throw thrown;
+  }
+  throw new VarveError(
+    'usage',
+    `Nothing is lost: the source still has everything after ${resume}. varve run goes on there, without a gap.`,
+    { facts: { checkpoint: resume } },
+  );
+};
+
 /** The repair for a history that cannot be continued: the log begins anew here, and the hole is written down. */
 export const acceptGap = async (options: BeginOptions): Promise<{ from: string; to: string }> => {
   const { source, publisher, selection, nowMs } = options;
   const checkpoint = readCheckpoint(publisher);
   if (checkpoint === null)
     throw new VarveError('usage', 'There is no checkpoint, so there is no gap to accept: varve run FILE.');
+  await refuseWithoutGap(options, checkpoint);
   const epoch = (read<EpochRecord>(publisher, STATE_KEYS.epoch)?.epoch ?? 0) + 1;
   await source.dropUnused();
   await source.prepare((await source.tables()).map((table) => table.name));

@@ -65,6 +65,7 @@ const http = z.strictObject({
   listen: z
     .string()
     .regex(LOOPBACK, 'a loopback address and port, such as 127.0.0.1:7077: without tokens no other is safe')
+    .refine((address) => Number(address.split(':').at(-1)) < 65_536, 'a port is below 65536')
     .default('127.0.0.1:7077')
     .describe('Address of health, metrics and status.'),
 });

@@ -7,7 +7,8 @@ import type { SnapshotProgress } from './snapshot/snapshot.ts';
 import type { Telemetry } from './telemetry.ts';
 import type { Checkpoint } from './topic/state.ts';
 
-export type RunState = 'starting' | 'snapshot' | 'streaming' | 'retrying' | 'stopped' | 'failed';
+export const RUN_STATES = ['starting', 'snapshot', 'streaming', 'retrying', 'stopped', 'failed'] as const;
+export type RunState = (typeof RUN_STATES)[number];
 
 export type TableProgress = {
   events: number;

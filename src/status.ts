@@ -1,4 +1,6 @@
 // Owns what can be known of a pipeline from what is durable, whether its daemon runs or not: state, positions, lag.
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Config } from './config.ts';
 import { readTableSummary, type TableSummary } from './sinks/parquet/summary.ts';
 import type { Feed } from './topic/feed.ts';
@@ -16,10 +18,10 @@ export type TableStatus = {
   table: string;
   /** none: not asked for; running: rows are still being read. */
   snapshot: 'none' | 'running' | 'done';
-  /** Records in the topic, and those that the table's last commit does not cover yet. */
-  end: bigint;
-  waiting: bigint | null;
-  summary: TableSummary | null;
+  /** Records ever published, and those that the table's last commit does not cover yet; null without a table. */
+  end: number;
+  waiting: number | null;
+  summary: Omit<TableSummary, 'offsets'> | null;
 };
 
 export type PipelineStatus = {
@@ -31,8 +33,12 @@ export type PipelineStatus = {
   epoch: number | null;
   /** Milliseconds since the newest captured change was committed at the source. */
   newestChangeAgeMs: number | null;
+  /** Size of the topic on disk. */
+  topicBytes: number;
   tables: TableStatus[];
 };
+
+const withoutOffsets = ({ offsets: _, ...shown }: TableSummary): TableStatus['summary'] => shown;
 
 const tableStatus = async (
   config: Config,
@@ -48,13 +54,23 @@ const tableStatus = async (
     topic,
     table: `${namespace}.${name}`,
     snapshot: snapshot === null ? 'none' : snapshot.done ? 'done' : 'running',
-    end,
-    waiting: config.table ? end - folded : null,
-    summary,
+    end: Number(end),
+    waiting: config.table ? Number(end - folded) : null,
+    summary: summary === null ? null : withoutOffsets(summary),
   };
 };
 
-/** Reads state, topics and tables; needs no source. */
+/** Size of the topic on disk. */
+export const topicBytes = async (path: string): Promise<number> => {
+  let bytes = 0;
+  for (const name of await readdir(path)) {
+    // Retention may take one in between.
+    bytes += (await stat(join(path, name)).catch(() => null))?.size ?? 0;
+  }
+  return bytes;
+};
+
+/** Reads state, topics and tables; needs no source. Plain values, as JSON has them. */
 export const pipelineStatus = async (config: Config, feed: Feed, nowMs: number): Promise<PipelineStatus> => {
   const state = await feed.state();
   const checkpoint = readState<Checkpoint>(state, STATE_KEYS.checkpoint);
@@ -72,6 +88,7 @@ export const pipelineStatus = async (config: Config, feed: Feed, nowMs: number):
     sentence: status?.sentence ?? null,
     resume: checkpoint?.resume ?? null,
     epoch: readState<{ epoch: number }>(state, STATE_KEYS.epoch)?.epoch ?? null,
+    topicBytes: await topicBytes(config.topic.path),
     newestChangeAgeMs: commitMs === 0 ? null : Math.max(0, nowMs - commitMs),
     tables,
   };

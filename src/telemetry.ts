@@ -31,7 +31,9 @@ const METRICS = {
 } as const satisfies Record<string, readonly ['counter' | 'gauge', string]>;
 
 type MetricName = keyof typeof METRICS;
-type NameOf<Kind> = { [Name in MetricName]: (typeof METRICS)[Name][0] extends Kind ? Name : never }[MetricName];
+type NameOf<Kind> = {
+  [Name in MetricName]: (typeof METRICS)[Name][0] extends Kind ? Name : never;
+}[MetricName];
 type Labels = Readonly<Record<string, string>>;
 
 export type Telemetry = {

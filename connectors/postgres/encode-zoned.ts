@@ -1,5 +1,6 @@
 // Owns zoned times and intervals: timestamptz and timetz to ISO text in UTC, intervals to microseconds. Knows
 // no column.
+import type { ByteWriter } from '../../src/topic/byte-writer.ts';
 import {
   DOT,
   type Fail,
@@ -8,11 +9,14 @@ import {
   MINUS,
   matches,
   PLUS,
+  readDigits,
   readText,
+  SPACE,
   ZERO,
 } from './encode-scan.ts';
 import { dateEnd, eraStart, MICROS_PER_DAY, readDays, readMicros } from './encode-time.ts';
 
+const NINE = 57;
 const LETTER_T = 84;
 const LETTER_Z = 90;
 const UTC = '+00';
@@ -23,12 +27,8 @@ const isoYear = (year: string, isBc: boolean): string => {
   return year.length > 4 ? `+${year}` : year;
 };
 
-/**
- * `2024-02-29 10:34:56.1+00` to `2024-02-29T10:34:56.100000Z`, with as many digits as the column holds. The
- * server prints UTC, because the connection says so; any other offset is refused. Infinities stay the words
- * they are.
- */
-export const encodeTimestampTz =
+/** The infinities, years of more than four digits, years before Christ. */
+const encodeRareTimestampTz =
   (digits: number): MakeEncoder =>
   (fail) =>
   (bytes, start, end, out) => {
@@ -39,13 +39,12 @@ export const encodeTimestampTz =
     const era = eraStart(bytes, start, end);
     const zone = era - UTC.length;
     const space = dateEnd(bytes, start, era, fail);
-    const isPlain = era === end && space - start === 10;
     const time = zone - space - 1;
     if (!matches(UTC, bytes, zone, era)) fail();
     readDays(bytes, start, space, { isBc: era < end, fail });
     readMicros(bytes, space + 1, zone, fail);
-    const year = isPlain ? '' : isoYear(readText(bytes, start, space - 6), era < end);
-    const date = isPlain ? start : space - 6;
+    const year = isoYear(readText(bytes, start, space - 6), era < end);
+    const date = space - 6;
     const fraction = Math.max(time - 9, digits);
     out.long(year.length + space - date + 10 + (fraction > 0 ? fraction + 1 : 0));
     for (let at = 0; at < year.length; at++) out.byte(year.charCodeAt(at));
@@ -55,6 +54,60 @@ export const encodeTimestampTz =
     writePadding(out, time, fraction);
     out.byte(LETTER_Z);
     return true;
+  };
+
+/** Digits stand for digits; the T for the source's space. */
+const PLAIN = Uint8Array.from('0000-00-00T00:00:00', (char) => char.charCodeAt(0));
+const SPACE_AT = 10;
+const FRACTION_DIGITS = 6;
+
+/** Date and clock of a year of four digits, looked at while they are copied. */
+const copyPlain = (
+  bytes: Uint8Array,
+  start: number,
+  { out, fail }: { out: ByteWriter; fail: Fail },
+): void => {
+  out.ensure(PLAIN.length);
+  const { bytes: into, pos } = out;
+  for (let at = 0; at < PLAIN.length; at++) {
+    const byte = bytes[start + at]!;
+    const wanted = PLAIN[at]!;
+    if (wanted !== ZERO ? byte !== wanted && at !== SPACE_AT : byte < ZERO || byte > NINE) fail();
+    into[pos + at] = wanted === ZERO ? byte : wanted;
+  }
+  const month = (bytes[start + 5]! - ZERO) * 10 + bytes[start + 6]! - ZERO;
+  const day = (bytes[start + 8]! - ZERO) * 10 + bytes[start + 9]! - ZERO;
+  if (month < 1 || month > 12 || day < 1 || day > 31) fail();
+  out.pos = pos + PLAIN.length;
+};
+
+/**
+ * `2024-02-29 10:34:56.1+00` to `2024-02-29T10:34:56.100000Z`, with as many digits as the column holds. The
+ * server prints UTC, because the connection says so; any other offset is refused. Infinities stay the words
+ * they are.
+ */
+export const encodeTimestampTz =
+  (digits: number): MakeEncoder =>
+  (fail) => {
+    const encodeRare = encodeRareTimestampTz(digits)(fail);
+    return (bytes, start, end, out) => {
+      const zone = end - UTC.length;
+      const point = start + PLAIN.length;
+      if (zone < point || bytes[start + SPACE_AT] !== SPACE || !matches(UTC, bytes, zone, end))
+        return encodeRare(bytes, start, end, out);
+      const given = Math.max(zone - point - 1, 0);
+      if (zone > point) {
+        if (bytes[point] !== DOT || given > FRACTION_DIGITS) fail();
+        readDigits(bytes, point + 1, zone, fail);
+      }
+      const fraction = Math.max(given, digits);
+      out.long(PLAIN.length + 1 + (fraction > 0 ? fraction + 1 : 0));
+      copyPlain(bytes, start, { out, fail });
+      out.raw(bytes, point, zone);
+      writePadding(out, zone - point + 8, fraction);
+      out.byte(LETTER_Z);
+      return true;
+    };
   };
 
 type Bytes = { byte(value: number): void };

@@ -117,7 +117,7 @@ export class EventDecoder<Table extends LogTable> {
 
   /** An event that an earlier message left behind. */
   takeWaiting(): LogEvent<Table> | null {
-    return this.#waiting.shift() ?? null;
+    return this.#waiting.length === 0 ? null : (this.#waiting.shift() ?? null);
   }
 
   /**

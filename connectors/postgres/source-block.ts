@@ -3,7 +3,7 @@
 // `SourcePosition`.
 import type { ConnectField, ConnectType, TableName } from '../../src/change/schema.ts';
 import { ByteWriter } from '../../src/topic/byte-writer.ts';
-import type { SnapshotMark, SourceBlock, SourceFacts } from '../../src/topic/prepared-table.ts';
+import type { SourceBlock, SourceFacts } from '../../src/topic/prepared-table.ts';
 
 /**
  * Where the event that was pulled last stands; its owner writes over it. Positions are in 32-bit halves,
@@ -89,30 +89,26 @@ const bytesOf = (write: (out: ByteWriter) => void): Uint8Array => {
   return out.bytes.slice(0, out.pos);
 };
 
-const [QUOTE, COMMA, OPEN, CLOSE] = [0x22, 0x2c, 0x5b, 0x5d];
-const JSON_NULL = Uint8Array.of(0x6e, 0x75, 0x6c, 0x6c);
+const NO_COMMIT = 'null';
 
-/** Decimal digits of an unsigned 64-bit number in halves, written from the end; returns where they begin. */
-const printDecimal = (
-  into: Uint8Array,
-  end: number,
-  { high, low }: { high: number; low: number },
-): number => {
-  let at = end;
-  if (high >= 0x20_0000) {
-    for (const digit of ((BigInt(high) << 32n) | BigInt(low)).toString().split('').reverse()) {
-      into[--at] = digit.charCodeAt(0);
-    }
-    return at;
-  }
-  let rest = high * 0x1_0000_0000 + low;
-  do {
-    const next = Math.floor(rest / 10);
-    into[--at] = 0x30 + (rest - next * 10);
-    rest = next;
-  } while (rest > 0);
-  return at;
-};
+/** What the low digits of a position count up to before the rest of the block is printed again. */
+const PATCHED = 10_000;
+const PATCHED_DIGITS = 4;
+
+/** From here on a double does not hold a position. */
+const LARGE_HIGH = 0x20_0000;
+
+/** A multiple of 1000 beyond every commit time, so that the division below rounds down. */
+const BEFORE_ALL = 10n ** 19n;
+const toMillis = (micros: bigint): bigint => (micros + BEFORE_ALL) / 1000n - BEFORE_ALL / 1000n;
+
+const bigLsn = (high: number, low: number): bigint => (BigInt(high) << 32n) | BigInt(low);
+
+const printLsn = (high: number, low: number): string =>
+  high < LARGE_HIGH ? String(high * 0x1_0000_0000 + low) : String(bigLsn(high, low));
+
+/** One event's facts and what of its position all events of a transaction share. */
+type Rendered = SourceFacts & Pick<SourcePosition, 'commitHigh' | 'commitLow' | 'txId'>;
 
 type SourceBlockOptions = { pipeline: string; database: string };
 
@@ -122,13 +118,15 @@ class PostgresSourceBlock implements SourceBlock {
   readonly #names: Uint8Array;
   readonly #database: Uint8Array;
   readonly #tables = new WeakMap<TableName, Uint8Array>();
-  readonly #half = { high: 0, low: 0 };
-  /** A JSON array of two texts: 2 x 20 digits and punctuation. */
-  readonly #sequence = new Uint8Array(48);
-  #head: Uint8Array = new Uint8Array(0);
-  #times: Uint8Array = new Uint8Array(0);
-  #commitTs: bigint | null = null;
-  #mark: SnapshotMark | null = null;
+  /** The block of the event before; from one event of a transaction to the next little changes but the lsn. */
+  readonly #block = new ByteWriter(256);
+  /** What that was printed of. */
+  #last: Rendered | null = null;
+  /** Its lsn without the digits that are printed over; 0: none may be. */
+  #upper = 0;
+  /** Where in it the lsn's digits end, and where the lsn is a number. */
+  #digitsEnd = 0;
+  #lsnAt = 0;
 
   constructor({ pipeline, database }: SourceBlockOptions, position: SourcePosition) {
     this.#position = position;
@@ -138,41 +136,74 @@ class PostgresSourceBlock implements SourceBlock {
     });
   }
 
-  write(out: ByteWriter, { table, snapshot, commitTs }: SourceFacts): void {
-    const position = this.#position;
-    if (commitTs !== this.#commitTs || snapshot !== this.#mark) this.#render(commitTs, snapshot);
-    out.raw(this.#head);
-    this.#writeSequence(out);
-    out.raw(this.#times);
-    out.raw(this.#tableBytes(table));
-    if (position.txId === null) out.byte(NULL);
+  write(out: ByteWriter, facts: SourceFacts): void {
+    const { lsnHigh, lsnLow } = this.#position;
+    const lsn = lsnHigh * 0x1_0000_0000 + lsnLow;
+    const upper = lsnHigh < LARGE_HIGH ? Math.floor(lsn / PATCHED) : 0;
+    if (upper > 0 && upper === this.#upper && this.#isOfLast(facts)) this.#patch(lsn - upper * PATCHED);
     else {
-      out.byte(VALUE);
-      out.long(position.txId);
+      this.#render(facts);
+      this.#upper = upper;
     }
-    out.byte(VALUE);
-    this.#writeLsn(out);
-    for (let absent = 0; absent < 3; absent++) out.byte(NULL);
+    out.append(this.#block);
   }
 
-  #render(commitTs: bigint, snapshot: SnapshotMark): void {
-    this.#commitTs = commitTs;
-    this.#mark = snapshot;
-    this.#head = bytesOf((out) => {
-      out.raw(this.#names);
-      // Rounded down, also before 1970, as the other two are exact.
-      out.bigLong((commitTs - (((commitTs % 1000n) + 1000n) % 1000n)) / 1000n);
-      out.byte(DEFAULTED);
-      out.text(snapshot);
-      out.raw(this.#database);
+  #isOfLast({ table, snapshot, commitTs }: SourceFacts): boolean {
+    const { commitHigh, commitLow, txId } = this.#position;
+    const last = this.#last;
+    if (last === null) return false;
+    const isSameCommit = commitLow === last.commitLow && commitHigh === last.commitHigh && txId === last.txId;
+    return isSameCommit && table === last.table && snapshot === last.snapshot && commitTs === last.commitTs;
+  }
+
+  #patch(digits: number): void {
+    const { bytes } = this.#block;
+    let rest = digits;
+    for (let at = this.#digitsEnd - 1; at >= this.#digitsEnd - PATCHED_DIGITS; at--) {
+      const next = (rest / 10) | 0;
+      bytes[at] = 0x30 + (rest - next * 10);
+      rest = next;
+    }
+    this.#writeEnd();
+  }
+
+  #render({ table, snapshot, commitTs }: SourceFacts): void {
+    const { lsnHigh, lsnLow, commitHigh, commitLow, txId } = this.#position;
+    this.#last = { table, snapshot, commitTs, commitHigh, commitLow, txId };
+    const out = this.#block;
+    out.pos = 0;
+    out.raw(this.#names);
+    out.bigLong(toMillis(commitTs));
+    out.byte(DEFAULTED);
+    out.text(snapshot);
+    out.raw(this.#database);
+    out.byte(VALUE);
+    const commit = commitHigh < 0 ? NO_COMMIT : `"${printLsn(commitHigh, commitLow)}"`;
+    out.text(`[${commit},"${printLsn(lsnHigh, lsnLow)}"]`);
+    this.#digitsEnd = out.pos - 2;
+    out.byte(VALUE);
+    out.bigLong(commitTs);
+    out.byte(VALUE);
+    out.bigLong(commitTs * 1000n);
+    out.raw(this.#tableBytes(table));
+    if (txId === null) out.byte(NULL);
+    else {
       out.byte(VALUE);
-    });
-    this.#times = bytesOf((out) => {
-      out.byte(VALUE);
-      out.bigLong(commitTs);
-      out.byte(VALUE);
-      out.bigLong(commitTs * 1000n);
-    });
+      out.long(txId);
+    }
+    out.byte(VALUE);
+    this.#lsnAt = out.pos;
+    this.#writeEnd();
+  }
+
+  /** The lsn, then the three that are absent. */
+  #writeEnd(): void {
+    const { lsnHigh, lsnLow } = this.#position;
+    const out = this.#block;
+    out.pos = this.#lsnAt;
+    if (lsnHigh < LARGE_HIGH) out.long(lsnHigh * 0x1_0000_0000 + lsnLow);
+    else out.bigLong(BigInt.asIntN(64, bigLsn(lsnHigh, lsnLow)));
+    for (let absent = 0; absent < 3; absent++) out.byte(NULL);
   }
 
   #tableBytes(table: TableName): Uint8Array {
@@ -183,40 +214,6 @@ class PostgresSourceBlock implements SourceBlock {
     });
     this.#tables.set(table, made);
     return made;
-  }
-
-  /** `["<last commit>","<this>"]`, with null for a commit that was not seen. Printed from its end. */
-  #writeSequence(out: ByteWriter): void {
-    const { lsnHigh, lsnLow, commitHigh, commitLow } = this.#position;
-    const text = this.#sequence;
-    let at = text.length;
-    text[--at] = CLOSE;
-    at = this.#quoted(at, lsnHigh, lsnLow);
-    text[--at] = COMMA;
-    if (commitHigh >= 0) at = this.#quoted(at, commitHigh, commitLow);
-    else {
-      at -= JSON_NULL.length;
-      text.set(JSON_NULL, at);
-    }
-    text[--at] = OPEN;
-    out.long(text.length - at);
-    out.raw(text, at);
-  }
-
-  #quoted(end: number, high: number, low: number): number {
-    const text = this.#sequence;
-    text[end - 1] = QUOTE;
-    this.#half.high = high;
-    this.#half.low = low;
-    const at = printDecimal(text, end - 1, this.#half) - 1;
-    text[at] = QUOTE;
-    return at;
-  }
-
-  #writeLsn(out: ByteWriter): void {
-    const { lsnHigh, lsnLow } = this.#position;
-    if (lsnHigh < 0x10_0000) out.long(lsnHigh * 0x1_0000_0000 + lsnLow);
-    else out.bigLong(BigInt.asIntN(64, (BigInt(lsnHigh) << 32n) | BigInt(lsnLow)));
   }
 }
 

@@ -2,7 +2,8 @@
 import { asof, history } from './asof.ts';
 import { check } from './check.ts';
 import type { Command } from './command.ts';
-import { reset, resume, snapshot } from './repair.ts';
+import { resume, snapshot } from './repair.ts';
+import { reset } from './reset.ts';
 import { run } from './run.ts';
 import { schema } from './schema.ts';
 import { status } from './status.ts';

@@ -1,70 +1,14 @@
-// Owns the commands that mend a stopped pipeline: reset, resume --accept-gap, snapshot. Each says what it did.
-import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
-import { acceptGap } from '../begin.ts';
+// Owns the commands that mend a stopped pipeline: resume --accept-gap and snapshot. Each says what it did.
+import { acceptGap, LOST_HISTORY } from '../begin.ts';
 import { beginOptions } from '../capture-half.ts';
 import { type TableName, tableText } from '../change/schema.ts';
 import type { Config } from '../config.ts';
 import { asVarveError, VarveError } from '../errors.ts';
 import { runPipeline } from '../pipeline.ts';
-import { listDirectory } from '../topic/embedded/directory.ts';
 import { STATE_KEYS } from '../topic/state.ts';
 import { assemble } from './assemble.ts';
 import { argument, type Command, type Context, openSource, readPipeline } from './command.ts';
 import { recordStatus, STOPPED } from './status-record.ts';
-
-/** A mistyped path must not cost somebody their files. */
-const refuseStrangeFiles = async (path: string): Promise<void> => {
-  if (!existsSync(path)) return;
-  const [strange] = (await listDirectory(path)).other;
-  if (strange === undefined) return;
-  throw new VarveError(
-    'state_foreign',
-    `${path} holds ${strange}, which is no part of a topic, so it is not deleted. Correct topic.path, or move that away.`,
-    { facts: { path, found: strange } },
-  );
-};
-
-export const reset: Command = {
-  name: 'reset',
-  usage: 'reset FILE [--yes]',
-  summary: 'drops what the pipeline made in the source, and its topic; keeps the tables',
-  details:
-    'An abandoned pipeline makes the source keep its log until the disk is full: reset it, or run it.\n',
-  options: { yes: { type: 'boolean' } },
-  async run(context) {
-    const config = await readPipeline(context, argument(context, 0));
-    if (context.flags.yes !== true) {
-      throw new VarveError(
-        'usage',
-        `This drops the position of ${config.name} in the source and deletes ${config.topic.path}. ` +
-          'Tables stay. Say --yes if that is meant.',
-      );
-    }
-    const { path } = config.topic;
-    await refuseStrangeFiles(path);
-    // Opening takes the lock, so that a running daemon is refused rather than pulled from under. Damaged state is no
-    // reason to refuse: it may be why somebody resets.
-    const assembled = await assemble(context, config, {}).catch((thrown: unknown) => {
-      const error = asVarveError(thrown);
-      if (error.kind === 'state_corrupt') return null;
-      throw error;
-    });
-    const source = await openSource(context, config);
-    try {
-      await source.reset();
-    } finally {
-      await source.close();
-      await assembled?.close();
-    }
-    await rm(path, { recursive: true, force: true });
-    context.output.result(
-      { name: config.name, state: 'reset' },
-      `${config.name}: reset; its tables were kept: move them away before it starts again`,
-    );
-    return 0;
-  },
-};
 
 export const resume: Command = {
   name: 'resume',
@@ -113,15 +57,6 @@ const chosenTables = async (context: Context, config: Config): Promise<TableName
   }
 };
 
-/** A history that cannot be continued is left behind: a new epoch, all tables read, keys that are gone swept. */
-const LEFT_BEHIND: ReadonlySet<string> = new Set([
-  'log_missing',
-  'log_lost',
-  'history_gap',
-  'source_rewound',
-  'source_changed',
-]);
-
 export const snapshot: Command = {
   name: 'snapshot',
   usage: 'snapshot FILE (TABLE.. | --all)',
@@ -141,8 +76,9 @@ export const snapshot: Command = {
     try {
       await again().catch(async (thrown: unknown) => {
         const error = asVarveError(thrown);
-        if (!LEFT_BEHIND.has(error.kind) || context.flags.all !== true) throw error;
+        if (!LOST_HISTORY.has(error.kind) || context.flags.all !== true) throw error;
         output.note(`${error.message}\nreading everything again in a new epoch`);
+        // A history that cannot be continued is left behind: a new epoch, all tables read, keys that are gone swept.
         // Without a checkpoint but with an intent, the next start drops the old log and begins anew.
         const state = [STATE_KEYS.checkpoint, STATE_KEYS.identity].map((key) => ({ key, value: null }));
         await parts.publisher.write({

@@ -2,10 +2,13 @@
 import { existsSync } from 'node:fs';
 import { pipelineStatus } from '../status.ts';
 import { argument, type Command, readPipeline } from './command.ts';
-import { openFeed } from './open-topic.ts';
+import { findRunner, openFeed } from './open-topic.ts';
 
 const ageText = (ms: number | null): string =>
   ms === null ? '' : ms < 10_000 ? `${ms} ms` : `${Math.round(ms / 1000)} s`;
+
+const KILLED =
+  'The process that ran it is gone without a word: killed, or the machine went down. Nothing is lost; varve run goes on.';
 
 export const status: Command = {
   name: 'status',
@@ -24,22 +27,22 @@ export const status: Command = {
     const feed = await openFeed(config);
     try {
       const found = await pipelineStatus(config, feed, Date.now());
+      const pid = await findRunner(config);
+      const isLost = pid === null && (found.state === 'running' || found.state === 'retrying');
+      const standing = isLost ? { state: 'killed', reason: null, sentence: KILLED } : found;
+      const { state, reason, sentence } = standing;
+      const code = state === 'failed' || isLost ? 1 : 0;
       if (output.json) {
-        const tables = found.tables.map((table) => ({
-          ...table,
-          summary: table.summary && { ...table.summary, offsets: Object.fromEntries(table.summary.offsets) },
-        }));
-        output.result({ ...found, tables }, '');
-        return found.state === 'failed' ? 1 : 0;
+        output.result({ ...found, state, reason, sentence, pid: pid === null ? null : Number(pid) }, '');
+        return code;
       }
-      const paint = found.state === 'failed' ? output.bad : output.good;
+      const paint = code === 1 ? output.bad : output.good;
       const newest =
         found.newestChangeAgeMs === null ? '' : `, newest change ${ageText(found.newestChangeAgeMs)} ago`;
-      output.result(
-        {},
-        `${found.name}  ${paint(found.state)}${found.reason === null ? '' : ` (${found.reason})`}  at ${found.resume ?? '-'}${newest}`,
-      );
-      if (found.sentence !== null) output.result({}, found.sentence);
+      const process = pid === null ? '' : `  process ${pid}`;
+      const why = reason === null ? '' : ` (${reason})`;
+      output.result({}, `${found.name}  ${paint(state)}${why}${process}  at ${found.resume ?? '-'}${newest}`);
+      if (sentence !== null) output.result({}, sentence);
       output.table(
         ['table', 'snapshot', 'records', 'waiting', 'rows', 'versions', 'files', 'committed'],
         found.tables.map(({ table, snapshot, end, waiting, summary }) => [
@@ -53,7 +56,7 @@ export const status: Command = {
           summary?.committedAtMs ? new Date(summary.committedAtMs).toISOString() : null,
         ]),
       );
-      return found.state === 'failed' ? 1 : 0;
+      return code;
     } finally {
       await feed.close();
     }

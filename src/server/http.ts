@@ -1,16 +1,32 @@
 // Owns the small HTTP listener: health, readiness, metrics, status. Reads only; no row, no secret. Loopback only.
 import { createServer, type ServerResponse } from 'node:http';
-import { VarveError } from '../errors.ts';
+import { asVarveError, VarveError } from '../errors.ts';
 import type { PipelineParts } from '../pipeline-parts.ts';
+import { makeScrub } from '../secrets.ts';
 import { pipelineStatus } from '../status.ts';
 import type { Telemetry } from '../telemetry.ts';
+import { measure } from './gauges.ts';
 
 type ListenOptions = { parts: PipelineParts; telemetry: Telemetry; version: string };
+const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+
 type Listener = { port: number; close(): Promise<void> };
 
 const sendJson = (response: ServerResponse, code: number, body: object): void => {
   response.writeHead(code, { 'content-type': 'application/json' }).end(`${JSON.stringify(body)}\n`);
 };
+
+/** What is durable, and what this process knows better: where it stands. */
+const statusBody = async (
+  { config, feed, nowMs, progress }: PipelineParts,
+  version: string,
+): Promise<object> => ({
+  ...(await pipelineStatus(config, feed, nowMs())),
+  ...progress.standing,
+  sentence: makeScrub(config.secrets)(progress.standing.sentence ?? '') || null,
+  pid: process.pid,
+  version,
+});
 
 /** Throws `usage` when the address is taken. */
 export const listen = async (
@@ -19,7 +35,10 @@ export const listen = async (
 ): Promise<Listener> => {
   const { progress } = parts;
   const server = createServer({ requestTimeout: 10_000, headersTimeout: 5000 }, (request, response) => {
-    if (request.method !== 'GET') return sendJson(response, 405, { error: 'only GET is answered here' });
+    if (request.method !== 'GET') {
+      response.setHeader('allow', 'GET');
+      return sendJson(response, 405, { error: 'only GET is answered here' });
+    }
     const { state, reason } = progress.standing;
     switch (request.url?.replace(/\?.*/, '')) {
       case '/healthz':

@@ -2,8 +2,8 @@
 
 const utf8 = new TextEncoder();
 
-/** Below this many bytes a loop is faster than making a view of a part of the source. */
-const SHORT = 64;
+/** Below this many bytes a loop is faster than a call; of a part, a view would have to be made for the call. */
+const SHORT = { whole: 16, part: 64 } as const;
 
 /** One bigint and its two halves, so that none is made only to be cut; as little-endian as the platforms are. */
 const WHOLE = new BigInt64Array(1);
@@ -83,9 +83,10 @@ export class ByteWriter {
     const count = end - start;
     this.ensure(count);
     const { bytes, pos } = this;
-    if (count === source.length) bytes.set(source, pos);
-    else if (count < SHORT) for (let at = 0; at < count; at++) bytes[pos + at] = source[start + at]!;
-    else bytes.set(source.subarray(start, end), pos);
+    const isWhole = count === source.length;
+    if (count < (isWhole ? SHORT.whole : SHORT.part)) {
+      for (let at = 0; at < count; at++) bytes[pos + at] = source[start + at]!;
+    } else bytes.set(isWhole ? source : source.subarray(start, end), pos);
     this.pos = pos + count;
   }
 

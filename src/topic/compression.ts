@@ -13,10 +13,13 @@ const gzip: Codec = {
   decompress: (bytes) => gunzipSync(bytes, { maxOutputLength: MAX_DECOMPRESSED_BYTES }),
 };
 
-// Level 1: twice the speed of the default for a tenth more bytes, and the topic is not where data rests.
+// Level 1: twice the speed of the default for a tenth more bytes, and the topic is not where data rests. A window of
+// 128 kB stays in the processor's cache, and changes are like those just before them: faster, and smaller too.
+const ZSTD_PARAMS = { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_windowLog]: 17 };
+
 const zstd: Codec = {
   id: 4,
-  compress: (bytes) => zstdCompressSync(bytes, { params: { [constants.ZSTD_c_compressionLevel]: 1 } }),
+  compress: (bytes) => zstdCompressSync(bytes, { params: ZSTD_PARAMS }),
   decompress: (bytes) => zstdDecompressSync(bytes, { maxOutputLength: MAX_DECOMPRESSED_BYTES }),
 };
 

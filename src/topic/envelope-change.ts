@@ -8,6 +8,7 @@ import type { SnapshotMark } from './prepared-table.ts';
 
 const ORDER_LENGTH = 48;
 const ORDINAL_AT = 36;
+const ORDER_HEADER = 'varve.order';
 const HEX = new TextEncoder().encode('0123456789abcdef');
 /** An ordinal's low half: six hexadecimal digits. */
 const HALF = 2 ** 24;
@@ -31,14 +32,24 @@ export class Change {
   snapshot: SnapshotMark = 'false';
   /** Varve's clock, whole milliseconds. */
   nowMs = 0;
-  /** The order's 48 ASCII characters. */
-  readonly order = new Uint8Array(ORDER_LENGTH);
+  /** A record's header with the order: name and value, each behind its length. */
+  readonly orderHeader: Uint8Array;
+  /** The order's 48 ASCII characters, in that header. */
+  readonly #order: Uint8Array;
   /** Envelope fields ts_ms, ts_us, ts_ns in Avro: the first `clock.pos` bytes. */
   readonly clock = new ByteWriter(40);
 
+  constructor() {
+    const header = new ByteWriter(64);
+    header.text(ORDER_HEADER);
+    header.prefixed(new Uint8Array(ORDER_LENGTH));
+    this.orderHeader = header.bytes.slice(0, header.pos);
+    this.#order = this.orderHeader.subarray(-ORDER_LENGTH);
+  }
+
   begin(transaction: Omit<OrderParts, 'ordinal'>, { commitTs, nowUs, snapshot }: TransactionFacts): void {
     const prefix = orderPrefix(transaction);
-    for (let at = 0; at < ORDINAL_AT; at++) this.order[at] = prefix.charCodeAt(at);
+    for (let at = 0; at < ORDINAL_AT; at++) this.#order[at] = prefix.charCodeAt(at);
     this.commitTs = commitTs;
     this.snapshot = snapshot;
     this.nowMs = Number(nowUs / 1000n);
@@ -73,7 +84,7 @@ export class Change {
   }
 
   #setOrdinal(ordinal: number): void {
-    const { order } = this;
+    const order = this.#order;
     let high = Math.floor(ordinal / HALF);
     let low = ordinal - high * HALF;
     for (let at = ORDER_LENGTH - 1; at >= ORDER_LENGTH - 6; at--) {

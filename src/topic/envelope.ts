@@ -51,7 +51,6 @@ export const prepareEnvelope = ({ prefix, table, source }: EnvelopeParts): Prepa
 
 const utf8 = new TextEncoder();
 const HEADER = {
-  order: utf8.encode('varve.order'),
   unchanged: utf8.encode('varve.unchanged'),
   text: utf8.encode('varve.text'),
   newKey: utf8.encode('__debezium.newkey'),
@@ -170,7 +169,7 @@ export class EnvelopeWriter {
     writer.byte(NULL_BRANCH);
     writer.byte(OP_LENGTH);
     writer.byte((part === 'whole' ? change.op : part === 'old' ? 'd' : 'c').charCodeAt(0));
-    writer.raw(change.clock.bytes, 0, change.clock.pos);
+    writer.append(change.clock);
     out.endValue();
     this.#headers(out, change, link);
     out.endRecord();
@@ -209,12 +208,12 @@ export class EnvelopeWriter {
     const isPlain = link === null && unchanged.length === 0 && texts.length === 0;
     if (isPlain) {
       out.beginHeaders(1);
-      out.header(HEADER.order, change.order);
+      out.writer.raw(change.orderHeader);
       return;
     }
     out.beginHeaders(1 + (link ? 1 : 0) + (unchanged.length > 0 ? 1 : 0) + (texts.length > 0 ? 1 : 0));
     if (link) out.header(link.name, link.value);
-    out.header(HEADER.order, change.order);
+    out.writer.raw(change.orderHeader);
     if (unchanged.length > 0) out.header(HEADER.unchanged, utf8.encode(`[${unchanged.join(',')}]`));
     if (texts.length > 0) out.header(HEADER.text, utf8.encode(`{${texts.join(',')}}`));
   }

@@ -34,6 +34,8 @@ export type TableOut = {
   readonly topic: string;
   readonly table: PreparedTable;
   readonly writer: EnvelopeWriter;
+  /** The topic's own: shared by all that its table was and is. */
+  readonly builder: RecordBatchBuilder;
 };
 
 const sameShape = (known: SchemaRecord, next: Omit<SchemaRecord, 'n' | 'first'>): boolean =>
@@ -122,7 +124,8 @@ export class Outbox {
       this.#schemas.set(topic, record);
       this.#state.push({ key: STATE_KEYS.schema(topic, record.n), value: printState(record) });
     }
-    const out: TableOut = { topic, table, writer: new EnvelopeWriter(prepared, { keyId, valueId }) };
+    const writer = new EnvelopeWriter(prepared, { keyId, valueId });
+    const out: TableOut = { topic, table, writer, builder: this.#builder(topic) };
     this.#outs.set(table, out);
     return out;
   }
@@ -149,10 +152,9 @@ export class Outbox {
     this.#write(out, this.#change.setTruncate(ordinal));
   }
 
-  #write(out: TableOut, change: Change): void {
-    const builder = this.#builder(out.topic);
+  #write({ writer, builder }: TableOut, change: Change): void {
     const before = builder.size;
-    out.writer.write(builder, change);
+    writer.write(builder, change);
     this.#bytes += builder.size - before;
   }
 

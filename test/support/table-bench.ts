@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Engine } from '../../src/sinks/parquet/engine/engine.ts';
+import type { TableIo } from '../../src/sinks/parquet/iceberg/table-state.ts';
 import { openLocalStore, toFileUri } from '../../src/sinks/parquet/store-local.ts';
 import { openTable, type ParquetTable } from '../../src/sinks/parquet/table.ts';
 import type { CommitReport, FoldContext } from '../../src/sinks/sink.ts';
@@ -53,6 +54,12 @@ export class TableBench implements AsyncDisposable {
     return bench;
   }
 
+  get io(): TableIo {
+    const store = openLocalStore(this.location, { uuid: randomUUID });
+    const now = (): number => Date.now() + this.shiftMs;
+    return { store, now, uuid: randomUUID, onHintFailure: () => undefined };
+  }
+
   get context(): FoldContext {
     return {
       schema: async (id) => this.writer.texts.get(id) ?? '',
@@ -65,10 +72,8 @@ export class TableBench implements AsyncDisposable {
   /** As a process that starts: nothing is known but what the files say. */
   async open(): Promise<void> {
     const root = join(this.location, 'public', 't');
-    const now = (): number => Date.now() + this.shiftMs;
-    const store = openLocalStore(this.location, { uuid: randomUUID });
     this.table = await openTable({
-      io: { store, now, uuid: randomUUID, onHintFailure: () => undefined },
+      io: this.io,
       engine: this.#engine,
       location: toFileUri(root),
       stateLocation: toFileUri(`${root}__varve_state`),

@@ -299,7 +299,10 @@ export class ParquetTable implements TableSink {
     const committedAtMs = commitTimes(state.metadata);
     const [plan] = planRewrites({ files, baseSequence, nowMs: io.now(), committedAtMs });
     if (plan === undefined) return (await this.#clean(state)) ? 'more' : 'done';
-    const after = await this.#rewrite(state, { ...plan, deletes: [...plan.deletes, ...danglingDeletes(files)] });
+    const after = await this.#rewrite(state, {
+      ...plan,
+      deletes: [...plan.deletes, ...danglingDeletes(files)],
+    });
     return mostRuns((await liveFiles(io.store, after)).values()) >= MAX_RUNS ? 'behind' : 'more';
   }
 

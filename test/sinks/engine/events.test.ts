@@ -16,13 +16,14 @@ const order = (position: number, ordinal = 1): string => {
   return formatOrder({ epoch: 1, position: BigInt(position), phase: 1, ordinal });
 };
 
-const change = (op: EventRecord['op'], at: number, id: number, a: number | null = null): EventRecord => ({
+type Numbers = [id: number, a?: number];
+const change = (op: EventRecord['op'], at: number, ...[id, a]: Numbers): EventRecord => ({
   op,
   order: order(at),
   ts: BigInt(at),
   tx: `${at}`,
   key: { id: BigInt(id) },
-  row: { id: BigInt(id), a: a === null ? null : { int: a }, b: null },
+  row: { id: BigInt(id), a: a === undefined ? null : { int: a }, b: null },
 });
 
 describe('events', () => {

@@ -13,7 +13,8 @@ after(() => shared[Symbol.asyncDispose]());
 const order = (position: number, ordinal = 0): string => {
   return formatOrder({ epoch: 1, position: BigInt(position), phase: 1, ordinal });
 };
-const change = (op: EventRecord['op'], at: number, id: number, a = at): EventRecord => ({
+type Numbers = [id: number, a?: number];
+const change = (op: EventRecord['op'], at: number, ...[id, a = at]: Numbers): EventRecord => ({
   op,
   order: order(at, id),
   ts: BigInt(at) * 1_000_000n,

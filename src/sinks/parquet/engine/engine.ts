@@ -179,8 +179,9 @@ export class Engine implements AsyncDisposable {
     this.#task?.reject(
       new VarveError(
         'engine_failed',
-        `The table engine's process was lost (${cause.message.split('\n')[0]}). Nothing was committed; the work ` +
-          'starts again from the last commit. If this repeats, give the engine more memory or smaller batches.',
+        `The table engine's process was lost (${cause.message.split('\n')[0]}). Nothing was committed; the ` +
+          'work starts again from the last commit. If this repeats, give the engine more memory or smaller ' +
+          'batches.',
         { facts: { memory: this.#options.memoryLimit }, cause },
       ),
     );

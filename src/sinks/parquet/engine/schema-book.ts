@@ -75,8 +75,8 @@ export class SchemaBook {
     throw new VarveError(
       'schema_unknown',
       `No schema record of the topic has the value schema ${valueId}, which an event at ${order} was ` +
-        'written with. The state topic has lost it, or another program writes to this topic; find out which, and ' +
-        'snapshot the table again.',
+        'written with. The state topic has lost it, or another program writes to this topic; find out ' +
+        'which, and snapshot the table again.',
       { facts: { schema: valueId, order } },
     );
   }

@@ -2,7 +2,6 @@
 // late. The newest file that speaks of a mark is right. Knows no rule.
 import { type Order, transactionOf } from '../../../change/order.ts';
 import type { EngineValue } from '../columns-value.ts';
-import type { IcebergField } from '../iceberg-type.ts';
 import type { Mark, MarkKind } from '../scd2-version.ts';
 import type { Database } from './database.ts';
 import { keyTextOf } from './key-text.ts';
@@ -91,7 +90,7 @@ export class StateMarks {
   async load(touched: TouchedKeys): Promise<void> {
     const keys = [...touched.keys.values()].filter(({ isPlain }) => !isPlain);
     if (this.#scan === '' || keys.length === 0) return;
-    const { key, user } = this.#fields;
+    const { key } = this.#fields;
     await stageKeys(this.#database, 'marked_key', { key, keys });
     const match = key.map((field) => `m.${columnOf(field)} = t.${columnOf(field)}`).join(' AND ');
     const newest = new Map<string, { generation: number; row: MarkRow }>();
@@ -102,7 +101,7 @@ export class StateMarks {
       ['int', ...columns.map(({ type }) => type)],
       (values, rows) => {
         for (let row = 0; row < rows; row++) {
-          const read = this.#readMark(values, row, user);
+          const read = this.#readMark(values, row);
           const name = `${read.mark.order} ${read.mark.kind} ${read.key}`;
           const generation = values[0]![row] as number;
           const known = newest.get(name);
@@ -114,11 +113,8 @@ export class StateMarks {
     for (const { row } of newest.values()) if (!row.removed) touched.keys.get(row.key)?.marks.push(row.mark);
   }
 
-  #readMark(
-    columns: readonly (readonly EngineValue[])[],
-    row: number,
-    user: readonly IcebergField[],
-  ): MarkRow {
+  #readMark(columns: readonly (readonly EngineValue[])[], row: number): MarkRow {
+    const { user } = this.#fields;
     const value = (at: number): EngineValue => columns[1 + at]![row]!;
     const values = user.map((_, at) => value(MARK_FIELDS.length + at));
     const kind = value(1) as MarkKind;

@@ -51,8 +51,9 @@ const selectMerged = ({ request, fields }: Bench, scan: string): string => {
   const { horizon } = request;
   const floor = horizon === null ? '' : ` AND ${ORDER} > ${quoteText(`${transactionOf(horizon)}~`)}`;
   return (
-    `(SELECT * FROM (SELECT * FROM ${scan} UNION ALL BY NAME SELECT * FROM mark_row) QUALIFY ` +
-    `row_number() OVER (PARTITION BY ${columnList(fields.key)}, ${ORDER}, ${KIND} ORDER BY generation DESC) = 1 ` +
+    `(SELECT * FROM (SELECT * FROM ${scan} UNION ALL BY NAME SELECT * FROM mark_row) ` +
+    `QUALIFY row_number() OVER (PARTITION BY ${columnList(fields.key)}, ${ORDER}, ${KIND} ` +
+    'ORDER BY generation DESC) = 1 ' +
     `AND NOT ${REMOVED}${floor})`
   );
 };

@@ -1,0 +1,24 @@
+// Owns what is measured when somebody asks for metrics: state, backlog, sizes. What is counted as it happens is
+// progress.ts's.
+import type { PipelineParts } from '../pipeline-parts.ts';
+import { RUN_STATES } from '../progress.ts';
+import { topicBytes } from '../status.ts';
+import type { Telemetry } from '../telemetry.ts';
+
+/** Sets the gauges to what is now. */
+export const measure = async (
+  { config, progress, feed }: PipelineParts,
+  { gauge }: Telemetry,
+  version: string,
+): Promise<void> => {
+  gauge('varve_info', 1, { pipeline: config.name, version });
+  const { state } = progress.standing;
+  for (const known of RUN_STATES) gauge('varve_state', Number(known === state), { state: known });
+  gauge('varve_topic_bytes', await topicBytes(config.topic.path));
+  for (const [topic, { offset }] of progress.tables) {
+    const { end } = await feed.ends(topic, 0);
+    gauge('varve_table_waiting_records', Number(end - offset), { topic });
+  }
+  gauge('process_resident_memory_bytes', process.memoryUsage.rss());
+  gauge('process_start_time_seconds', performance.timeOrigin / 1000);
+};
