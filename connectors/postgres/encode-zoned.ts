@@ -9,9 +9,7 @@ import {
   MINUS,
   matches,
   PLUS,
-  readDigits,
   readText,
-  SPACE,
   ZERO,
 } from './encode-scan.ts';
 import { dateEnd, eraStart, MICROS_PER_DAY, readDays, readMicros } from './encode-time.ts';
@@ -27,7 +25,7 @@ const isoYear = (year: string, isBc: boolean): string => {
   return year.length > 4 ? `+${year}` : year;
 };
 
-/** The infinities, years of more than four digits, years before Christ. */
+/** Infinities, years of more than four digits, years before Christ; refuses what is none of them. */
 const encodeRareTimestampTz =
   (digits: number): MakeEncoder =>
   (fail) =>
@@ -56,29 +54,41 @@ const encodeRareTimestampTz =
     return true;
   };
 
-/** Digits stand for digits; the T for the source's space. */
-const PLAIN = Uint8Array.from('0000-00-00T00:00:00', (char) => char.charCodeAt(0));
-const SPACE_AT = 10;
-const FRACTION_DIGITS = 6;
+/** Digits stand for digits, and the last of them for those that the column holds beyond what was sent. */
+const PLAIN = Uint8Array.from('0000-00-00 00:00:00.000000', (char) => char.charCodeAt(0));
+const [MONTH_AT, DAY_AT, SPACE_AT, POINT_AT] = [5, 8, 10, 19];
 
-/** Date and clock of a year of four digits, looked at while they are copied. */
-const copyPlain = (
-  bytes: Uint8Array,
-  start: number,
-  { out, fail }: { out: ByteWriter; fail: Fail },
-): void => {
-  out.ensure(PLAIN.length);
-  const { bytes: into, pos } = out;
-  for (let at = 0; at < PLAIN.length; at++) {
+const twoDigitsAt = (bytes: Uint8Array, at: number): number =>
+  (bytes[at]! - ZERO) * 10 + bytes[at + 1]! - ZERO;
+
+type PlainRange = { start: number; end: number; digits: number };
+
+/**
+ * A time in a year of four digits, which nearly every one is: every character is looked at while it is copied. False,
+ * and nothing written, for all others.
+ */
+const writePlain = (out: ByteWriter, bytes: Uint8Array, { start, end, digits }: PlainRange): boolean => {
+  const width = end - start - UTC.length;
+  const length = Math.max(width, digits > 0 ? POINT_AT + 1 + digits : POINT_AT);
+  if (width < POINT_AT || width === POINT_AT + 1 || length > PLAIN.length) return false;
+  if (!matches(UTC, bytes, end - UTC.length, end)) return false;
+  out.ensure(length + 2);
+  const into = out.bytes;
+  const to = out.pos + 1;
+  for (let at = 0; at < width; at++) {
     const byte = bytes[start + at]!;
-    const wanted = PLAIN[at]!;
-    if (wanted !== ZERO ? byte !== wanted && at !== SPACE_AT : byte < ZERO || byte > NINE) fail();
-    into[pos + at] = wanted === ZERO ? byte : wanted;
+    const plain = PLAIN[at]!;
+    if (plain === ZERO ? byte < ZERO || byte > NINE : byte !== plain) return false;
+    into[to + at] = byte;
   }
-  const month = (bytes[start + 5]! - ZERO) * 10 + bytes[start + 6]! - ZERO;
-  const day = (bytes[start + 8]! - ZERO) * 10 + bytes[start + 9]! - ZERO;
-  if (month < 1 || month > 12 || day < 1 || day > 31) fail();
-  out.pos = pos + PLAIN.length;
+  const [month, day] = [twoDigitsAt(bytes, start + MONTH_AT), twoDigitsAt(bytes, start + DAY_AT)];
+  if (month < 1 || month > 12 || day < 1 || day > 31) return false;
+  for (let at = width; at < length; at++) into[to + at] = PLAIN[at]!;
+  into[to + SPACE_AT] = LETTER_T;
+  into[to + length] = LETTER_Z;
+  out.long(length + 1);
+  out.pos = to + length + 1;
+  return true;
 };
 
 /**
@@ -90,24 +100,8 @@ export const encodeTimestampTz =
   (digits: number): MakeEncoder =>
   (fail) => {
     const encodeRare = encodeRareTimestampTz(digits)(fail);
-    return (bytes, start, end, out) => {
-      const zone = end - UTC.length;
-      const point = start + PLAIN.length;
-      if (zone < point || bytes[start + SPACE_AT] !== SPACE || !matches(UTC, bytes, zone, end))
-        return encodeRare(bytes, start, end, out);
-      const given = Math.max(zone - point - 1, 0);
-      if (zone > point) {
-        if (bytes[point] !== DOT || given > FRACTION_DIGITS) fail();
-        readDigits(bytes, point + 1, zone, fail);
-      }
-      const fraction = Math.max(given, digits);
-      out.long(PLAIN.length + 1 + (fraction > 0 ? fraction + 1 : 0));
-      copyPlain(bytes, start, { out, fail });
-      out.raw(bytes, point, zone);
-      writePadding(out, zone - point + 8, fraction);
-      out.byte(LETTER_Z);
-      return true;
-    };
+    return (bytes, start, end, out) =>
+      writePlain(out, bytes, { start, end, digits }) || encodeRare(bytes, start, end, out);
   };
 
 type Bytes = { byte(value: number): void };

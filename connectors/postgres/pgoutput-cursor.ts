@@ -5,6 +5,10 @@ import { VarveError } from '../../src/errors.ts';
 // A name may begin with U+FEFF, which a decoder drops unless told otherwise.
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
+/** One bigint in two halves, the low one first, as all platforms of Node have it: shifting would make three more. */
+const WHOLE = new BigUint64Array(1);
+const HALVES = new Uint32Array(WHOLE.buffer);
+
 /** Walks over `bytes` from `pos` to `end`; every read that would pass `end` throws `protocol_error`. */
 export class FrameCursor {
   bytes: Uint8Array;
@@ -42,8 +46,9 @@ export class FrameCursor {
   }
 
   u64(): bigint {
-    const high = this.u32();
-    return (BigInt(high) << 32n) | BigInt(this.u32());
+    HALVES[1] = this.u32();
+    HALVES[0] = this.u32();
+    return WHOLE[0]!;
   }
 
   /** Ends with a zero byte, which is passed over. */

@@ -104,9 +104,6 @@ const toMillis = (micros: bigint): bigint => (micros + BEFORE_ALL) / 1000n - BEF
 
 const bigLsn = (high: number, low: number): bigint => (BigInt(high) << 32n) | BigInt(low);
 
-const printLsn = (high: number, low: number): string =>
-  high < LARGE_HIGH ? String(high * 0x1_0000_0000 + low) : String(bigLsn(high, low));
-
 /** One event's facts and what of its position all events of a transaction share. */
 type Rendered = SourceFacts & Pick<SourcePosition, 'commitHigh' | 'commitLow' | 'txId'>;
 
@@ -178,8 +175,8 @@ class PostgresSourceBlock implements SourceBlock {
     out.text(snapshot);
     out.raw(this.#database);
     out.byte(VALUE);
-    const commit = commitHigh < 0 ? NO_COMMIT : `"${printLsn(commitHigh, commitLow)}"`;
-    out.text(`[${commit},"${printLsn(lsnHigh, lsnLow)}"]`);
+    const commit = commitHigh < 0 ? NO_COMMIT : `"${bigLsn(commitHigh, commitLow)}"`;
+    out.text(`[${commit},"${bigLsn(lsnHigh, lsnLow)}"]`);
     this.#digitsEnd = out.pos - 2;
     out.byte(VALUE);
     out.bigLong(commitTs);

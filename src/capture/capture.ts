@@ -41,7 +41,9 @@ export type CaptureOptions = {
 
 export class Capture {
   readonly #options: CaptureOptions;
-  #checkpoint: Checkpoint;
+  readonly #checkpoint: Checkpoint;
+  /** The newest transaction's; printed into the checkpoint only when that is written. */
+  #commitTs: bigint | null = null;
   #transaction: (Omit<OrderParts, 'ordinal'> & { begunMs: number; doneOrdinal: number }) | null = null;
   #ordinal = -1;
   #events = 0;
@@ -54,7 +56,7 @@ export class Capture {
 
   constructor(options: CaptureOptions) {
     this.#options = options;
-    this.#checkpoint = options.from;
+    this.#checkpoint = { ...options.from, selection: options.selection };
     this.#written = options.from.resume;
     if (options.from.part !== null && options.from.selection !== options.selection) {
       throw new VarveError(
@@ -94,7 +96,7 @@ export class Capture {
         this.#begin(event);
         return null;
       case 'commit':
-        this.#checkpoint = { ...this.#checkpoint, resume: event.resume, part: null };
+        this.#moveTo(event.resume);
         this.#transaction = null;
         return this.#options.outbox.bytes > FLUSH_BYTES ? this.#flush() : null;
       case 'truncate':
@@ -108,25 +110,31 @@ export class Capture {
     }
   }
 
+  /** Everything before `resume` was taken whole. */
+  #moveTo(resume: ResumePoint): void {
+    this.#checkpoint.resume = resume;
+    this.#checkpoint.part = null;
+  }
+
   #begin({ position, commitTs }: Begin): void {
     const { epoch, before, outbox, nowMs } = this.#options;
     if (before !== undefined && position >= before) {
       this.#stopBefore = true;
       return;
     }
-    const parts = { epoch, position, phase: 1 as const };
     this.#ordinal = -1;
-    this.#transaction = { ...parts, begunMs: nowMs(), doneOrdinal: this.#doneOrdinal(parts) };
-    this.#checkpoint = { ...this.#checkpoint, commitTs: commitTs.toString() };
-    outbox.begin(parts, commitTs, 'false');
+    const doneOrdinal = this.#doneOrdinal(position);
+    this.#transaction = { epoch, position, phase: 1, begunMs: nowMs(), doneOrdinal };
+    this.#commitTs = commitTs;
+    outbox.begin(this.#transaction, commitTs, 'false');
   }
 
   /** Ordinals up to this one were published before a kill; -1 for a transaction that was not. */
-  #doneOrdinal({ epoch, position }: Omit<OrderParts, 'ordinal'>): number {
+  #doneOrdinal(position: bigint): number {
     const { part } = this.#checkpoint;
     if (part === null) return -1;
     const done = parseOrder(part.order);
-    if (done.epoch === epoch && done.position === position) return part.ordinal;
+    if (done.epoch === this.#options.epoch && done.position === position) return part.ordinal;
     throw new VarveError(
       'history_gap',
       `A transaction that was half published (order ${part.order}) did not come again; the source went on at position ` +
@@ -187,7 +195,7 @@ export class Capture {
   }
 
   async #idle({ resume, isAsked }: Idle): Promise<void> {
-    this.#checkpoint = { ...this.#checkpoint, resume, part: null };
+    this.#moveTo(resume);
     const { outbox, until, nowMs } = this.#options;
     const isDue = isAsked || nowMs() - this.#idleMs >= IDLE_CHECKPOINT_MS || until?.(resume) === true;
     if (outbox.isEmpty && !isDue) return;
@@ -221,9 +229,10 @@ export class Capture {
     if (transaction !== null && this.#ordinal >= 0 && !this.#stopBefore) {
       transaction.begunMs = this.#options.nowMs();
       const ordinal = Math.max(this.#ordinal, transaction.doneOrdinal);
-      this.#checkpoint = { ...this.#checkpoint, part: { order: this.#order(0), ordinal } };
+      this.#checkpoint.part = { order: this.#order(0), ordinal };
     }
-    const checkpoint = { ...this.#checkpoint, selection: this.#options.selection };
+    if (this.#commitTs !== null) this.#checkpoint.commitTs = this.#commitTs.toString();
+    const checkpoint = { ...this.#checkpoint };
     if (outbox.isEmpty && more.length === 0 && checkpoint.resume === this.#written)
       return this.#checkEnd(checkpoint);
     this.#written = checkpoint.resume;

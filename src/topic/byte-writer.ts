@@ -3,7 +3,7 @@
 const utf8 = new TextEncoder();
 
 /** Below this many bytes a loop is faster than a call; of a part, a view would have to be made for the call. */
-const SHORT = { whole: 16, part: 64 } as const;
+const SHORT = { whole: 16, part: 64, text: 64 } as const;
 
 /** One bigint and its two halves, so that none is made only to be cut; as little-endian as the platforms are. */
 const WHOLE = new BigInt64Array(1);
@@ -108,9 +108,24 @@ export class ByteWriter {
     this.raw(source, start, end);
   }
 
-  /** Length-prefixed UTF-8. */
+  /** Length-prefixed UTF-8; short ASCII, which most is, without an array in between. */
   text(value: string): void {
+    const { pos } = this;
+    if (value.length <= SHORT.text && this.#ascii(value)) return;
+    this.pos = pos;
     this.prefixed(utf8.encode(value));
+  }
+
+  /** False: something else than ASCII was met, and a part is written. */
+  #ascii(value: string): boolean {
+    this.long(value.length);
+    this.ensure(value.length);
+    for (let at = 0; at < value.length; at++) {
+      const code = value.charCodeAt(at);
+      if (code > 0x7f) return false;
+      this.bytes[this.pos++] = code;
+    }
+    return true;
   }
 
   float(value: number): void {

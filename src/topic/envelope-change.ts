@@ -38,6 +38,7 @@ export class Change {
   readonly #order: Uint8Array;
   /** Envelope fields ts_ms, ts_us, ts_ns in Avro: the first `clock.pos` bytes. */
   readonly clock = new ByteWriter(40);
+  #nowUs: bigint | null = null;
 
   constructor() {
     const header = new ByteWriter(64);
@@ -52,8 +53,13 @@ export class Change {
     for (let at = 0; at < ORDINAL_AT; at++) this.#order[at] = prefix.charCodeAt(at);
     this.commitTs = commitTs;
     this.snapshot = snapshot;
-    this.nowMs = Number(nowUs / 1000n);
+    if (nowUs !== this.#nowUs) this.#setClock(nowUs);
+  }
+
+  #setClock(nowUs: bigint): void {
     const { clock } = this;
+    this.#nowUs = nowUs;
+    this.nowMs = Number(nowUs / 1000n);
     clock.pos = 0;
     clock.byte(VALUE_BRANCH);
     clock.long(this.nowMs);

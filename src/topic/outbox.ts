@@ -66,6 +66,8 @@ export class Outbox {
   readonly #change = new Change();
   readonly #claims = new Map<string, TableName>();
   #last: TableOut | undefined;
+  /** The clock of all that goes out together; asked when its first transaction begins. */
+  #nowUs = 0n;
   #bytes = 0;
   #inFlightBytes = 0;
   /** Writes handed over and not durable yet, oldest first; none of them rejects. */
@@ -140,7 +142,8 @@ export class Outbox {
 
   /** What the next rows share. */
   begin(transaction: Omit<OrderParts, 'ordinal'>, commitTs: bigint, snapshot: SnapshotMark): void {
-    this.#change.begin(transaction, { commitTs, snapshot, nowUs: this.#options.nowUs() });
+    if (this.#bytes === 0) this.#nowUs = this.#options.nowUs();
+    this.#change.begin(transaction, { commitTs, snapshot, nowUs: this.#nowUs });
   }
 
   /** Throws `null_in_required` with nothing written; everything else of the batch stays as it was. */

@@ -12,6 +12,7 @@ import type { LiveFile } from '../../src/sinks/parquet/iceberg-type.ts';
 import { fromFileUri, openLocalStore } from '../../src/sinks/parquet/store-local.ts';
 import { printState, STATE_KEYS } from '../../src/topic/state.ts';
 import { positionDeletes } from '../sinks/iceberg/parquet-files.ts';
+import { atLevel } from '../support/level.ts';
 import { MemoryTopic } from '../support/memory-topic.ts';
 import { TableBench, TOPIC_ID, upsert } from '../support/table-bench.ts';
 import { readTable, rowTexts } from '../support/table-rows.ts';
@@ -20,7 +21,7 @@ const TOPIC = 'test.public.t';
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const KEYS = 7;
-const COMMITS = 30;
+const COMMITS = atLevel({ test: 24, all: 300, deep: 2000 });
 
 const change = (n: number) => upsert(n, n % KEYS, n * 10);
 /** What the table must hold after changes 1 to `count`: every value a version, the last of each key current. */
@@ -56,23 +57,23 @@ const strayFile = async (path: string, ageMs: number): Promise<void> => {
   await utimes(path, at, at);
 };
 
-test('many commits leave few files and snapshots, and every version', async () => {
+test(`${COMMITS} commits leave few files and snapshots, and every version`, async () => {
   await using bench = await TableBench.make();
-  for (let round = 0; round < 3; round++) {
-    await commitMany(bench, round * 20 + 1, round * 20 + 20);
+  for (let done = 0; done < COMMITS; done += 12) {
+    await commitMany(bench, done + 1, done + 12);
     const { files, state } = await readTable(bench.location, 't');
     assert.ok(files.length <= 30, `${files.length} files are live`);
     const { snapshots } = state.metadata;
     assert.ok(snapshots.length <= bench.keepSnapshots + 1, `${snapshots.length} snapshots are kept`);
   }
-  await holds(bench, 60);
+  await holds(bench, Math.ceil(COMMITS / 12) * 12);
 });
 
 test('intake waits while too many files wait to be merged, also when everything is asked for at once', async () => {
   await using bench = await TableBench.make();
   const topic = new MemoryTopic();
   const publisher = topic.publisher();
-  await publisher.ensureTopic(TOPIC);
+  await publisher.ensureTopic(TOPIC, { partitions: 1 });
   for (const [id, text] of bench.writer.texts) topic.schemas[id - 1] = text;
   const state = [{ key: STATE_KEYS.schema(TOPIC, 1), value: printState(bench.writer.record) }];
   for (let n = 1; n <= COMMITS; n++) {
@@ -118,17 +119,17 @@ test('a rewrite carries offsets and memory unchanged, also for the next process'
   const again = await bench.table.commit(batches, bench.context, TOPIC_ID);
   assert.equal(again.opened + again.closed, 0);
   await holds(bench, 12);
-  await commitMany(bench, 13, 20);
-  await holds(bench, 20);
+  await commitMany(bench, 13, 14);
+  await holds(bench, 14);
 });
 
 test('a reader of an older snapshot keeps its files for a day; then they go', async () => {
   await using bench = await TableBench.make();
   bench.keepSnapshots = 3;
   await bench.open();
-  await commitMany(bench, 1, 12);
+  await commitMany(bench, 1, 6);
   const old = await readTable(bench.location, 't');
-  await commitMany(bench, 13, 30);
+  await commitMany(bench, 7, 14);
   // The metadata log names the newest hundred versions, whatever their age.
   let { state } = await readTable(bench.location, 't');
   for (let n = 0; n < 110; n++) state = await commit(bench.io, state, { properties: { n: String(n) } });
@@ -141,7 +142,7 @@ test('a reader of an older snapshot keeps its files for a day; then they go', as
   assert.ok(!(await areThere(old.files)), 'nothing of an expired snapshot went');
   const versions = (await bench.names()).filter((name) => name.endsWith('.metadata.json'));
   assert.ok(versions.length <= 101, `${versions.length} metadata files are left`);
-  await holds(bench, 30);
+  await holds(bench, 14);
 });
 
 test('what nobody names goes after three days, looked for once a day', async () => {
@@ -206,9 +207,9 @@ test('delete files that another writer left pointing nowhere go with the next re
     snapshot: { id: 4711n, operation: 'overwrite', add: [dangling], remove: [], summary: {} },
   });
   await bench.open();
-  for (let n = 2; n <= 12; n++) await bench.commit([change(n)]);
+  for (let n = 2; n <= 8; n++) await bench.commit([change(n)]);
   await upkeep(bench);
   const paths = (await readTable(bench.location, 't')).files.map(({ path }) => path);
   assert.ok(!paths.includes(uri), 'the dangling delete file is still live');
-  await holds(bench, 12);
+  await holds(bench, 8);
 });

@@ -14,8 +14,11 @@ export type TableLayout = {
   mode: TableMode;
   /** In the order of the schema: the user's columns, then Varve's. */
   fields: readonly IcebergField[];
-  /** Source column id -> field id, of the columns that the source has now. */
-  columns: ReadonlyMap<number, number>;
+  /**
+   * Source column id -> ids of the fields that it fills or ever filled, oldest first: one for each type that
+   * the others cannot hold. Events from before a column was dropped or changed may still come.
+   */
+  columns: ReadonlyMap<number, readonly number[]>;
   /** Field ids of the key, in key order; empty in append mode. */
   key: readonly number[];
   /** Highest id ever given. */
@@ -78,12 +81,13 @@ const holds = (wide: IcebergType, narrow: IcebergType): boolean => {
 class LayoutBuilder {
   readonly #record: SchemaRecord;
   readonly #previous: TableLayout | null;
-  readonly #columns = new Map<number, number>();
+  readonly #columns: Map<number, readonly number[]>;
   #lastId: number;
 
   constructor(record: SchemaRecord, previous: TableLayout | null) {
     this.#record = record;
     this.#previous = previous;
+    this.#columns = new Map(previous?.columns);
     this.#lastId = previous?.lastId ?? 0;
   }
 
@@ -99,7 +103,7 @@ class LayoutBuilder {
     const ordered = [...byId.values()].sort((a, b) => Number(liveIds.has(b.id)) - Number(liveIds.has(a.id)));
     const named = new Map(ordered.map((field) => [field.id, this.#named(field, names)]));
     const user = [...byId.keys()].map((id) => named.get(id) as IcebergField);
-    const key = record.key.map((at) => this.#columns.get((record.columns[at] as Column).id) as number);
+    const key = record.key.map((at) => (live[at] as IcebergField).id);
     this.#refuseNewKey(mode, key);
     return { mode, fields: [...user, ...this.#own(mode)], columns: this.#columns, key, lastId: this.#lastId };
   }
@@ -118,15 +122,16 @@ class LayoutBuilder {
 
   #field({ id, name, type }: Column, isKey: boolean): IcebergField {
     const wanted = tableType(type);
-    const before = this.#previous?.columns.get(id);
-    const known = this.#previous?.fields.find((field) => field.id === before);
-    if (known !== undefined && (holds(known.type, wanted) || holds(wanted, known.type))) {
-      this.#columns.set(id, known.id);
+    const filled = this.#columns.get(id) ?? [];
+    const known = this.#previous?.fields.find(
+      (field) => filled.includes(field.id) && (holds(field.type, wanted) || holds(wanted, field.type)),
+    );
+    if (known !== undefined) {
       const wider = holds(known.type, wanted) ? known.type : this.#keepElement(wanted, known.type);
       return { id: known.id, name, required: known.required, type: wider };
     }
     const field = { id: this.#newId(), name, required: isKey, type: this.#withElement(wanted) };
-    this.#columns.set(id, field.id);
+    this.#columns.set(id, [...filled, field.id]);
     return field;
   }
 
@@ -167,16 +172,23 @@ class LayoutBuilder {
 /**
  * Columns of a table after `record`, the newest schema of its source; `previous` is what the table has,
  * null before its first commit. A rename keeps the field, a dropped column stays and is NULL from then on,
- * a type that widens is promoted, any other change of type is a new field. Throws `key_changed`.
+ * a type that widens is promoted, any other change of type is a new field, or an old one where the type comes back. Throws `key_changed`.
  */
 export const layoutColumns = (record: SchemaRecord, previous: TableLayout | null): TableLayout =>
   new LayoutBuilder(record, previous).build();
 
-/** The property `varve.columns`: {"source column id": field id}. */
-export const printColumnIds = (columns: ReadonlyMap<number, number>): string =>
+/** The field that holds this column's values, as it was when an event told of it; null: the table has none. */
+export const fieldOfColumn = ({ fields, columns }: TableLayout, { id, type }: Column): IcebergField | null => {
+  const wanted = tableType(type);
+  const filled = columns.get(id) ?? [];
+  return fields.find((field) => filled.includes(field.id) && holds(field.type, wanted)) ?? null;
+};
+
+/** The property `varve.columns`: {"source column id": field ids}. */
+export const printColumnIds = (columns: TableLayout['columns']): string =>
   JSON.stringify(Object.fromEntries(columns));
 
-export const readColumnIds = (text: string): Map<number, number> =>
+export const readColumnIds = (text: string): TableLayout['columns'] =>
   new Map(
-    Object.entries(JSON.parse(text) as Record<string, number>).map(([id, field]) => [Number(id), field]),
+    Object.entries(JSON.parse(text) as Record<string, number[]>).map(([id, fields]) => [Number(id), fields]),
   );

@@ -7,6 +7,7 @@ import type { FeedBatch } from '../../topic/feed.ts';
 import type { SchemaRecord } from '../../topic/state.ts';
 import type { CommitReport, DeadRecord, FoldContext, TableSink, Upkeep } from '../sink.ts';
 import {
+  fieldOfColumn,
   layoutColumns,
   printColumnIds,
   readColumnIds,
@@ -180,8 +181,8 @@ export class ParquetTable implements TableSink {
     if (layout.mode === 'append') return [];
     const current = layout.fields.find(({ name }) => name === 'is_current');
     const bucketable = key
-      .map((at) => layout.columns.get((columns[at] as Column).id))
-      .find((id) => layout.fields.some((field) => field.id === id && canBucket(field.type)));
+      .map((at) => fieldOfColumn(layout, columns[at] as Column))
+      .find((field) => field !== null && canBucket(field.type))?.id;
     const partition = [{ sourceId: current?.id ?? 0, transform: 'identity' }];
     if (bucketable !== undefined)
       partition.push({ sourceId: bucketable, transform: `bucket[${bucketCount(estimatedRows)}]` });

@@ -189,7 +189,7 @@ describe('a layout', () => {
       ]),
       renamed,
     );
-    const id = added.columns.get(7);
+    const id = added.columns.get(7)?.at(-1);
     assert.deepEqual(userNames(added), ['1 id', '2 b__2', '3 is_current__src', `${id} b`]);
     assert.ok((id ?? 0) > first.lastId);
   });
@@ -221,9 +221,38 @@ describe('a layout', () => {
       ]),
       narrow,
     );
-    const field = other.fields.find(({ id }) => id === other.columns.get(2));
+    const field = other.fields.find(({ id }) => id === other.columns.get(2)?.at(-1));
     assert.deepEqual([field?.name, field?.type], ['a', 'string']);
     assert.ok(userNames(other).includes('2 a__2'));
+    const back = layoutColumns(
+      record([
+        [1, 'id', long],
+        [2, 'a', int],
+      ]),
+      other,
+    );
+    assert.deepEqual(userNames(back).slice(0, 2), ['1 id', '2 a']);
+    assert.ok(userNames(back).includes(`${field?.id} a__${field?.id}`));
+  });
+
+  it('knows the field of every column that the source had, by its type then', () => {
+    const [id, a] = record([
+      [1, 'id', int],
+      [2, 'a', text],
+    ]).columns;
+    const old = layoutColumns({ ...record([[1, 'id', int]]), columns: [id, a] as Column[] }, null);
+    const changed = layoutColumns(
+      record([
+        [1, 'id', int],
+        [2, 'a', int],
+      ]),
+      old,
+    );
+    const dropped = layoutColumns(record([[1, 'id', int]]), changed);
+    assert.equal(fieldOfColumn(dropped, a as Column)?.name, fieldOfColumn(changed, a as Column)?.name);
+    assert.equal(fieldOfColumn(dropped, a as Column)?.type, 'string');
+    assert.equal(fieldOfColumn(dropped, { ...(a as Column), type: int })?.type, 'int');
+    assert.equal(fieldOfColumn(dropped, { ...(a as Column), id: 9 }), null);
   });
 
   it('refuses another key', () => {

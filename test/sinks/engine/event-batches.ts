@@ -3,6 +3,7 @@
 import type { Column, TableSchema } from '../../../src/change/schema.ts';
 import { avroSchema } from '../../../src/topic/avro-schema.ts';
 import { envelopeType, keyType } from '../../../src/topic/envelope-schema.ts';
+import { fieldNames } from '../../../src/topic/naming.ts';
 import { RecordBatchBuilder } from '../../../src/topic/record-batch.ts';
 import type { SchemaRecord } from '../../../src/topic/state.ts';
 import { avroType } from '../../support/avsc.ts';
@@ -62,7 +63,7 @@ export class EventWriter {
   readonly #value: ReturnType<typeof avroType>;
 
   constructor(schema: TableSchema, n = 1, first = '') {
-    const names = { record: RECORD, fields: schema.columns.map(({ name }) => name) };
+    const names = { record: RECORD, fields: fieldNames(schema.name, schema.columns) };
     const key = keyType(schema, names);
     const keyId = key === null ? null : n * 2;
     const valueId = n * 2 + 1;

@@ -6,7 +6,7 @@ import { type AvroValue, compileReader } from '../../../topic/avro-read.ts';
 import type { SchemaRecord } from '../../../topic/state.ts';
 import { compileConvert } from '../columns.ts';
 import type { KeyColumn } from '../columns-key.ts';
-import type { TableLayout } from '../columns-layout.ts';
+import { fieldOfColumn, type TableLayout } from '../columns-layout.ts';
 import { type Convert, convertText, type EngineValue, UNHELD } from '../columns-value.ts';
 import type { IcebergField, IcebergType } from '../iceberg-type.ts';
 
@@ -116,9 +116,10 @@ export class RowPlan {
   readonly keyColumns: readonly KeyColumn[];
 
   constructor(record: SchemaRecord, layout: TableLayout, row: readonly string[]) {
-    const byId = new Map(layout.fields.map((field, at) => [field.id, { field, at }]));
-    const targetOf = (column: Column): { field: IcebergField; at: number } | undefined =>
-      byId.get(layout.columns.get(column.id) ?? -1);
+    const targetOf = (column: Column): { field: IcebergField; at: number } | undefined => {
+      const field = fieldOfColumn(layout, column);
+      return field === null ? undefined : { field, at: layout.fields.indexOf(field) };
+    };
     this.#width = layout.fields.length;
     this.#columns = record.columns.flatMap((column, at) => {
       const target = targetOf(column);
