@@ -53,7 +53,7 @@ test('a table that appears later is published and read; the old ones are not rea
   await assertSameRows(stage, 'later');
 });
 
-test('killed in the middle of reading it, with rows gone meanwhile: the sweep closes them', async () => {
+test('killed in the middle of reading it, with rows gone meanwhile: their deletion stands in the log', async () => {
   await using stage = await setStage(server);
   await stage.pipeline.run(UNTIL);
   await stage.sql(LATER);
@@ -66,15 +66,32 @@ test('killed in the middle of reading it, with rows gone meanwhile: the sweep cl
   await stage.pipeline.run(UNTIL);
   await assertSameRows(stage);
   await assertSameRows(stage, 'later');
-  const { rows } = await readTable(stage.tables, 'later');
-  const gone = rows.filter(({ id }) => Number(id) <= 1000);
-  assert.ok(gone.length > 0, 'none of the rows that went had been published');
-  assert.deepEqual([...new Set(gone.map(({ _closed_by }) => _closed_by))], ['s']);
+  await assertClosedBy(stage, 'd');
   const slots = await stage.sql(
     `select slot_name::text as name from pg_replication_slots where database = '${stage.name}'`,
   );
   assert.deepEqual(slots, [{ name: stage.slot }], 'a slot was left behind');
 });
+
+test('killed in the middle of the very first reading, with rows gone meanwhile: the sweep closes them', async () => {
+  await using stage = await setStage(server, { schema: LATER });
+  const killed = await stage.pipeline.start(RUN, { VARVE_CRASH_AT: 'snapshot.rows:after:4' }).finished;
+  assert.equal(killed.signal, 'SIGKILL', killed.stderr);
+  const part = await recordsAfterKill(stage);
+  assert.ok(part > 0 && part < 14_000, `${part} rows were out`);
+  await stage.sql('delete from later where id <= 1000');
+  await stage.pipeline.run(UNTIL);
+  await assertSameRows(stage, 'later');
+  await assertClosedBy(stage, 's');
+});
+
+/** Rows that were published before the kill and are gone. */
+const assertClosedBy = async (stage: Stage, reason: string): Promise<void> => {
+  const { rows } = await readTable(stage.tables, 'later');
+  const gone = rows.filter(({ id }) => Number(id) <= 1000);
+  assert.ok(gone.length > 0, 'none of the rows that went had been published');
+  assert.deepEqual([...new Set(gone.map(({ _closed_by }) => _closed_by))], [reason]);
+};
 
 /** The process was killed: `status` says so, with code 1. */
 const recordsAfterKill = async (stage: Stage): Promise<number> => {

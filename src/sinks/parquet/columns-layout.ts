@@ -178,7 +178,10 @@ export const layoutColumns = (record: SchemaRecord, previous: TableLayout | null
   new LayoutBuilder(record, previous).build();
 
 /** The field that holds this column's values, as it was when an event told of it; null: the table has none. */
-export const fieldOfColumn = ({ fields, columns }: TableLayout, { id, type }: Column): IcebergField | null => {
+export const fieldOfColumn = (
+  { fields, columns }: TableLayout,
+  { id, type }: Column,
+): IcebergField | null => {
   const wanted = tableType(type);
   const filled = columns.get(id) ?? [];
   return fields.find((field) => filled.includes(field.id) && holds(field.type, wanted)) ?? null;

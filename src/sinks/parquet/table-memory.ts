@@ -123,3 +123,7 @@ export const horizonOf = ({ clock, highs }: TableMemory, windowUs: bigint): Orde
   if (now === null) return null;
   return clock.findLast(({ ts }) => ts <= now.ts - windowUs)?.order ?? null;
 };
+
+/** Barriers that a late event may still meet. */
+export const keptBarriers = (barriers: readonly Barrier[], horizon: Order | null): readonly Barrier[] =>
+  barriers.filter(({ order }) => horizon === null || order > horizon);

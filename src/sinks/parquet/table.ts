@@ -1,5 +1,6 @@
 // Owns one table: what it is now, folding batches into it, keeping it readable. Rows, offsets and memory move together
 // in one compare-and-set; until that, nothing that was written is visible. Knows neither SQL nor the rules of versions.
+import type { Order } from '../../change/order.ts';
 import type { Column } from '../../change/schema.ts';
 import { durably } from '../../crash-point.ts';
 import { VarveError } from '../../errors.ts';
@@ -32,6 +33,7 @@ import {
   advanceClock,
   EMPTY_MEMORY,
   horizonOf,
+  keptBarriers,
   printMemory,
   readMemory,
   type TableMemory,
@@ -136,8 +138,8 @@ export class ParquetTable implements TableSink {
 
   async commit(batches: readonly FeedBatch[], context: FoldContext, topicId: string): Promise<CommitReport> {
     const { snapshot, schemas } = context;
-    const isSwept = this.#memory.barriers.some(({ order }) => order === snapshot?.order);
-    if (batches.length === 0 && (snapshot === null || !snapshot.sweep || isSwept)) return NOTHING;
+    const isSwept = snapshot === null || this.#isPast(snapshot.order);
+    if (batches.length === 0 && (isSwept || snapshot?.sweep !== true)) return NOTHING;
     const { state, layout } = await this.#prepare(schemas, context);
     const result = await this.#merge(state, layout, { batches, context });
     if (result.dead.length > 0) await this.#options.bury(this.#options.topic, result.dead);
@@ -148,6 +150,14 @@ export class ParquetTable implements TableSink {
     });
     const { events, opened, closed, duplicates, late } = result.counts;
     return { snapshotId, events, opened, closed, duplicates, late, dead: result.dead.length };
+  }
+
+  /** A sweep that was done, or that lies so far back that nothing it could close is left. */
+  #isPast(sweep: Order): boolean {
+    const horizon = horizonOf(this.#memory, BigInt(this.#options.lateWindowMs) * 1000n);
+    return (
+      this.#memory.barriers.some(({ order }) => order === sweep) || (horizon !== null && sweep <= horizon)
+    );
   }
 
   /** The table with the columns that the newest schema asks for; made when it is not there. */
@@ -246,6 +256,7 @@ export class ParquetTable implements TableSink {
     await this.#adopt(result.added);
     if (result.stateAdded !== null) await io.store.adopt(result.stateAdded.local, result.stateAdded.path);
     const before = this.#memory;
+    const windowUs = BigInt(lateWindowMs) * 1000n;
     const gone = new Set(result.stateRemoved);
     const stateFiles = before.stateFiles.filter((path) => !gone.has(path));
     if (result.stateAdded !== null) stateFiles.push(result.stateAdded.path);
@@ -254,9 +265,9 @@ export class ParquetTable implements TableSink {
       topicId,
       offsets: new Map([...before.offsets, ...result.offsets]),
       highs,
-      barriers: result.barriers,
+      barriers: keptBarriers([...before.barriers, ...result.barriers], horizonOf(before, windowUs)),
       stateFiles,
-      clock: advanceClock(before.clock, highs, BigInt(lateWindowMs) * 1000n),
+      clock: advanceClock(before.clock, highs, windowUs),
       schema,
     };
     const live = await liveFiles(io.store, state);
