@@ -39,7 +39,7 @@ test('defaults are filled in, paths are absolute, references are resolved and re
   const path = file(GOOD);
   const config = await loadConfig(path, connectors, { SHOP_URL: 'lake://u:pw@host' });
   assert.equal((config.source as { url: string }).url, 'lake://u:pw@host');
-  assert.deepEqual(config.secrets, ['lake://u:pw@host']);
+  assert.deepEqual(config.secrets, ['lake://u:pw@host', 'pw']);
   assert.equal(config.table?.location, join(path, '..', 'tables'));
   assert.equal(config.table?.commit_interval_ms, 5000);
   assert.equal(config.topic.path, join(path, '..', 'var/topic'));

@@ -35,7 +35,7 @@ export const carryImages = <Image>(
     const isNew = item.version === null && item.mark === null;
     if (!isNew && !(base?.first != null && base.first < item.order)) continue;
     const image = images.carry(imageBelow(base, item), item.image as Image, item.unchanged);
-    if (!isNew && images.same(image, item.image as Image)) continue;
+    if (!isNew && images.same(image, item.image as Image, item.order)) continue;
     item.image = image;
     const transaction = transactionOf(item.order);
     if (timeline.first === null || transaction < timeline.first) timeline.first = transaction;

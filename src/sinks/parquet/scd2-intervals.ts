@@ -109,7 +109,7 @@ class VersionBuilder<Image> {
   readonly versions: Version<Image>[] = [];
   readonly marks: Mark<Image>[] = [];
   noops = 0;
-  readonly #same: (one: Image, other: Image) => boolean;
+  readonly #same: FoldContext<Image>['images']['same'];
   #open: Version<Image> | null = null;
   /** Newest boundary so far: no later one lies before it, whatever the source's clock said. */
   #running: bigint | null = null;
@@ -132,7 +132,7 @@ class VersionBuilder<Image> {
   }
 
   #upsert(item: Item<Image>): void {
-    if (this.#open !== null && this.#same(this.#open.image, item.image as Image)) {
+    if (this.#open !== null && this.#same(this.#open.image, item.image as Image, item.order)) {
       if (item.mark?.kind !== 'noop') this.noops++;
       this.marks.push(markOf(item, 'noop'));
       return;

@@ -159,6 +159,7 @@ const isSame = <Image>(known: Item<Image>, item: Item<Image>, images: Images<Ima
   return images.same(
     image,
     item.unchanged.length === 0 ? partial : images.carry(image, partial, item.unchanged),
+    item.order,
   );
 };
 

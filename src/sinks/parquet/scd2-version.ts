@@ -70,11 +70,11 @@ export type Mark<Image> = {
 export type Barrier = { order: Order; ts: bigint; kind: 't' | 's' };
 
 /**
- * What the rules ask of an image. `carry` never changes its arguments; without `previous` the columns are
- * unknown.
+ * What the rules ask of an image. `same`: columns that the source no longer had at `order`, when the other
+ * came, make no difference. `carry` never changes its arguments; without `previous` the columns are unknown.
  */
 export type Images<Image> = {
-  same(one: Image, other: Image): boolean;
+  same(one: Image, other: Image, order: Order): boolean;
   carry(previous: Image | null, partial: Image, columns: readonly number[]): Image;
 };
 

@@ -91,7 +91,7 @@ test('a table that comes later is read beside the log, and meets it at its own p
     INSERT INTO load SELECT g, 'first' FROM generate_series(0, 599) g`);
   const source = await openTestSource(server, { tables: ['public.old', 'public.load'] });
   await source.prepare([t('old')]);
-  const first = await source.beginSnapshot({ tables: [t('old')], parallel: 1 });
+  const first = await source.beginSnapshot({ tables: [t('old')], parallel: 3 });
   await first.close();
   const load = write(server, 2);
   await new Promise((resolve) => setTimeout(resolve, 50));
@@ -161,7 +161,7 @@ test('a value has the same text in the snapshot and in the log, for every type',
   );
   const source = await openTestSource(server, { tables: ['public.types'] });
   await source.prepare([t('types')]);
-  const session = await source.beginSnapshot({ tables: [t('types')], parallel: 1 });
+  const session = await source.beginSnapshot({ tables: [t('types')], parallel: 3 });
   const [read] = (await readSnapshot(session)).get('public.types') ?? [];
   await session.close();
   const names = columns.map((_, at) => `c${at}`).join();

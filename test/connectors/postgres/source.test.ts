@@ -38,7 +38,7 @@ const withSource = async (parts: SourceParts, use: (source: Source) => Promise<v
 };
 const begin = async (source: Source, tables: readonly TableName[]): Promise<string> => {
   await source.prepare(tables);
-  const session = await source.beginSnapshot({ tables, parallel: 1 });
+  const session = await source.beginSnapshot({ tables, parallel: 3 });
   await readSnapshot(session);
   await session.close();
   return session.resume;
@@ -75,7 +75,7 @@ test('a start that was killed leaves one slot at most, and the next one takes it
   for (let loop = 0; loop < 10; loop++) {
     const source = await openTestSource(server);
     await source.prepare([t('a')]);
-    const session = await source.beginSnapshot({ tables: [t('a')], parallel: 1 });
+    const session = await source.beginSnapshot({ tables: [t('a')], parallel: 3 });
     for (const chunk of session.chunks) {
       await session.readChunk(chunk, new AbortController().signal)[Symbol.asyncIterator]().next();
     }
@@ -89,7 +89,7 @@ test('a start that was killed leaves one slot at most, and the next one takes it
     assert.equal(await next.isFresh(), false);
     assert.equal((await server.query('SELECT 1 FROM pg_replication_slots')).length, 1);
     await assert.rejects(
-      next.beginSnapshot({ tables: [t('a')], parallel: 1 }),
+      next.beginSnapshot({ tables: [t('a')], parallel: 3 }),
       isKind('state_lost', /varve reset FILE/),
     );
     await next.dropUnused();
@@ -195,7 +195,7 @@ test('rows rewritten while nobody looked make the table stale until it is read a
     }
     const mending = await openTestSource(server);
     await mending.verifyIdentity(stored);
-    const session = await mending.snapshotMore({ tables: [t('a')], parallel: 1 });
+    const session = await mending.snapshotMore({ tables: [t('a')], parallel: 3 });
     await session.close();
     const mended = await mending.identity();
     await mending.close();

@@ -1,4 +1,5 @@
 // Owns what one merge works with, and laying it out.
+import { fieldOfColumn } from '../columns-layout.ts';
 import { Decoder } from './decode.ts';
 import type { EngineContext } from './engine-context.ts';
 import { LiveFiles } from './live-files.ts';
@@ -23,7 +24,11 @@ export const openBench = async (request: MergeRequest, context: EngineContext): 
   const { database, directory, askLocal, askSchema } = context;
   const { layout, commit, location, spec } = request;
   const fields = new TableFields(layout);
-  const store = new RowStore(fields.user, fields.tracked);
+  const shapes = request.schemas.map(({ first, columns }) => ({
+    first,
+    fields: new Set(columns.map((column) => fieldOfColumn(layout, column)?.id)),
+  }));
+  const store = new RowStore(fields.user, shapes);
   const decoder = new Decoder(request, store, askSchema);
   await decoder.readAll(request.batches);
   const files = new LiveFiles(database, askLocal, request.deletes);

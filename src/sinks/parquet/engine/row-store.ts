@@ -1,4 +1,5 @@
 // Owns the images of a merge, column by column: an image is a row number. Knows no key, no version, no file.
+import type { Order } from '../../../change/order.ts';
 import type { EngineValue } from '../columns-value.ts';
 import type { IcebergField } from '../iceberg-type.ts';
 import type { Images } from '../scd2-version.ts';
@@ -21,14 +22,23 @@ export class RowStore implements Images<number> {
   readonly incomplete: (readonly string[])[] = [];
   readonly #fields: readonly IcebergField[];
   readonly #at: ReadonlyMap<number, number>;
-  readonly #tracked: readonly number[];
+  readonly #shapes: readonly { first: Order; columns: readonly number[] }[];
 
-  /** `tracked`: ids of the fields that make a difference; those that the source has dropped do not. */
-  constructor(fields: readonly IcebergField[], tracked: ReadonlySet<number>) {
+  /**
+   * `shapes`: ids of the fields that the source had, from an order on, oldest first. The others make no
+   * difference then.
+   */
+  constructor(
+    fields: readonly IcebergField[],
+    shapes: readonly { first: Order; fields: ReadonlySet<number | undefined> }[],
+  ) {
     this.#fields = fields;
     this.columns = fields.map(() => []);
     this.#at = new Map(fields.map(({ id }, at) => [id, at]));
-    this.#tracked = fields.flatMap(({ id }, at) => (tracked.has(id) ? [at] : []));
+    this.#shapes = shapes.map(({ first, fields: had }) => ({
+      first,
+      columns: fields.flatMap(({ id }, at) => (had.has(id) ? [at] : [])),
+    }));
   }
 
   /** The column of a field. */
@@ -55,11 +65,12 @@ export class RowStore implements Images<number> {
     return first;
   }
 
-  readonly same = (one: number, other: number): boolean => {
+  readonly same = (one: number, other: number, order: Order): boolean => {
     if (one === other) return true;
     const [mine, theirs] = [this.incomplete[one]!, this.incomplete[other]!];
     if (mine.length !== theirs.length || mine.some((name, at) => name !== theirs[at])) return false;
-    for (const at of this.#tracked) {
+    const shape = this.#shapes.findLast(({ first }) => first <= order) ?? this.#shapes[0];
+    for (const at of shape?.columns ?? []) {
       const column = this.columns[at]!;
       if (!isEqual(column[one] ?? null, column[other] ?? null)) return false;
     }

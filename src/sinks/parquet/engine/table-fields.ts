@@ -10,16 +10,13 @@ export class TableFields {
   readonly user: readonly IcebergField[];
   readonly own: readonly IcebergField[];
   readonly key: readonly IcebergField[];
-  /** Ids of the columns that the source has now. */
-  readonly tracked: ReadonlySet<number>;
   readonly #byName: ReadonlyMap<string, number>;
 
-  constructor({ fields, key, columns }: TableLayout) {
+  constructor({ fields, key }: TableLayout) {
     this.all = fields;
     this.user = fields.filter(({ name }) => !isOwnColumn(name));
     this.own = fields.filter(({ name }) => isOwnColumn(name));
     this.key = key.map((id) => fields.find((field) => field.id === id) as IcebergField);
-    this.tracked = new Set(columns.values());
     this.#byName = new Map(this.own.map((field) => [field.name, fields.indexOf(field)]));
   }
 
