@@ -1,5 +1,5 @@
-// The main job on one machine, told as it happens: a throw-away PostgreSQL with a live shop, captured, folded, asked.
-// Without a terminal it ends by itself; with one it stays until Ctrl-C.
+// The main job on one machine, told as it happens: a throw-away PostgreSQL with a live shop, captured,
+// folded, asked. Without a terminal it ends by itself; with one it stays until Ctrl-C.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';

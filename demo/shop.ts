@@ -2,13 +2,19 @@
 import type { Client } from 'pg';
 
 const SETUP = `
-  create table customers (id int primary key, name text not null, email text, city text, since timestamptz not null default now());
-  create table products (id int primary key, title text not null, price numeric(10,2) not null, stock int not null);
+  create table customers (
+    id int primary key, name text not null, email text, city text,
+    since timestamptz not null default now());
+  create table products (
+    id int primary key, title text not null, price numeric(10,2) not null, stock int not null);
   create table orders (
     id bigint generated always as identity primary key, customer_id int not null references customers,
-    product_id int not null references products, quantity int not null, status text not null, placed_at timestamptz not null default now());
-  insert into customers select n, 'Customer ' || n, 'c' || n || '@example.com', (array['Oslo','Turin','Lyon','Ghent'])[1 + n % 4] from generate_series(1, 500) n;
-  insert into products select n, 'Product ' || n, (n * 7 % 90 + 10)::numeric(10,2), 100 from generate_series(1, 50) n;
+    product_id int not null references products, quantity int not null,
+    status text not null, placed_at timestamptz not null default now());
+  insert into customers select n, 'Customer ' || n, 'c' || n || '@example.com', 
+      (array['Oslo','Turin','Lyon','Ghent'])[1 + n % 4] from generate_series(1, 500) n;
+  insert into products select n, 'Product ' || n, (n * 7 % 90 + 10)::numeric(10,2), 100
+    from generate_series(1, 50) n;
 `;
 
 /** The customer whose life the demo tells at the end. */

@@ -1,5 +1,6 @@
-// Owns how the capture half begins: a first start, a resume, a start that a crash interrupted, tables that came later,
-// repairs. Every step is durable before the next has an effect, so that a kill anywhere leaves one of these cases.
+// Owns how the capture half begins: a first start, a resume, a start that a crash interrupted, tables that
+// came later, repairs. Every step is durable before the next has an effect, so that a kill anywhere leaves
+// one of these cases.
 //
 //   intent -> (made in the source) -> snapshot rows -> completion markers -> checkpoint, intent gone
 import { Capture, type CaptureOptions } from './capture/capture.ts';
@@ -59,7 +60,8 @@ export const refuseForeignOwner = ({ name, kind, state }: Owner): void => {
   if (identity === null || (identity.pipeline === name && identity.kind === kind)) return;
   throw new VarveError(
     'state_foreign',
-    `This topic directory belongs to pipeline ${identity.pipeline} (${identity.kind}), not to ${name} (${kind}). ` +
+    `This topic directory belongs to pipeline ${identity.pipeline} (${identity.kind}), not to ${name} ` +
+      `(${kind}). ` +
       'Give each pipeline its own topic.path.',
     { facts: { owner: identity.pipeline, name } },
   );
@@ -80,7 +82,8 @@ const refuseStaleTables = ({ publisher, again, name }: BeginOptions): void => {
     if (again.some((table) => topicName(name, table) === topicName(name, stale.table))) continue;
     throw new VarveError(
       'table_stale',
-      `Rows of ${tableText(stale.table)} changed without events (${stale.reason}), and it was not read again since. ` +
+      `Rows of ${tableText(stale.table)} changed without events (${stale.reason}), and it was not read ` +
+        'again since. ' +
         `Run varve snapshot FILE ${tableText(stale.table)}.`,
       { facts: { table: tableText(stale.table), reason: stale.reason } },
     );
@@ -111,7 +114,10 @@ export const identityRecord = async ({
   return { [STATE_KEYS.identity]: identity };
 };
 
-/** A new log, a new epoch, every table read. Rows of an interrupted start stay in the topic: the sweep closes them. */
+/**
+ * A new log, a new epoch, every table read. Rows of an interrupted start stay in the topic: the sweep closes
+ * them.
+ */
 const startAnew = async (options: BeginOptions, signal: AbortSignal): Promise<Begun> => {
   const { source, publisher, outbox, selection, snapshot, onStep } = options;
   const epoch = (read<EpochRecord>(publisher, STATE_KEYS.epoch)?.epoch ?? 0) + 1;
@@ -151,8 +157,8 @@ const startAnew = async (options: BeginOptions, signal: AbortSignal): Promise<Be
 };
 
 /**
- * Reads some tables beside a log that goes on. The stream is first followed up to the snapshot's own position, so that
- * rows and events stand in the topic in the order of the source.
+ * Reads some tables beside a log that goes on. The stream is first followed up to the snapshot's own
+ * position, so that rows and events stand in the topic in the order of the source.
  */
 const readTables = async (
   options: BeginOptions,
@@ -202,7 +208,10 @@ const tablesToRead = async ({
   });
 };
 
-/** Makes the source and the topic ready to stream. Throws with the reason where the history cannot be continued. */
+/**
+ * Makes the source and the topic ready to stream. Throws with the reason where the history cannot be
+ * continued.
+ */
 export const begin = async (options: BeginOptions, signal: AbortSignal): Promise<Begun> => {
   const { publisher, source, onStep } = options;
   await refuseForeignState(options);
@@ -224,7 +233,8 @@ export const begin = async (options: BeginOptions, signal: AbortSignal): Promise
   if (await source.isFresh()) return startAnew(options, signal);
   throw new VarveError(
     'state_lost',
-    `The source knows pipeline ${options.name}, but its topic directory holds no state: it was lost or another one is ` +
+    `The source knows pipeline ${options.name}, but its topic directory holds no state: it was lost or ` +
+      'another one is ' +
       'named. Put the directory back, or run varve reset FILE and start again.',
     { facts: { pipeline: options.name } },
   );
@@ -239,7 +249,10 @@ export const LOST_HISTORY: ReadonlySet<string> = new Set([
   'source_changed',
 ]);
 
-/** Throws `usage` when nothing is lost, and what stands in the way otherwise, such as somebody who reads the log. */
+/**
+ * Throws `usage` when nothing is lost, and what stands in the way otherwise, such as somebody who reads the
+ * log.
+ */
 const refuseWithoutGap = async (options: BeginOptions, { resume }: Checkpoint): Promise<void> => {
   try {
     await refuseForeignState(options);
@@ -250,12 +263,15 @@ const refuseWithoutGap = async (options: BeginOptions, { resume }: Checkpoint): 
   }
   throw new VarveError(
     'usage',
-    `Nothing is lost: the source still has everything after ${resume}. varve run goes on there, without a gap.`,
+    `Nothing is lost: the source still has everything after ${resume}. varve run goes on there, without ` +
+      'a gap.',
     { facts: { checkpoint: resume } },
   );
 };
 
-/** The repair for a history that cannot be continued: the log begins anew here, and the hole is written down. */
+/**
+ * The repair for a history that cannot be continued: the log begins anew here, and the hole is written down.
+ */
 export const acceptGap = async (options: BeginOptions): Promise<{ from: string; to: string }> => {
   const { source, publisher, selection, nowMs } = options;
   const checkpoint = readCheckpoint(publisher);

@@ -1,5 +1,6 @@
-// Owns reading a pipeline file: YAML with lines, references to secrets, and all mistakes at once, each with its line,
-// key, what is allowed and the nearest right spelling. Knows the schema only as something that checks.
+// Owns reading a pipeline file: YAML with lines, references to secrets, and all mistakes at once, each with
+// its line, key, what is allowed and the nearest right spelling. Knows the schema only as something that
+// checks.
 import { readFileSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { type Document, isMap, isNode, isPair, LineCounter, parseDocument } from 'yaml';
@@ -143,7 +144,10 @@ const sourceSchema = async (value: unknown, connectors: ConnectorOptions): Promi
   return z.looseObject({ kind: z.enum(connectors.kinds as [string], `allowed: ${allowed}${near}`) });
 };
 
-/** Reads, resolves and checks a pipeline file. Throws `config_invalid` with one line a mistake; nothing is started. */
+/**
+ * Reads, resolves and checks a pipeline file. Throws `config_invalid` with one line a mistake; nothing is
+ * started.
+ */
 export const loadConfig = async (
   path: string,
   connectors: ConnectorOptions,

@@ -1,5 +1,6 @@
-// Owns what a pipeline file may say: one schema, from which the types, the defaults, the checks and the editors' JSON
-// Schema come. Knows no database: the `source:` part is the connector's. Reading the file is config-file.ts's.
+// Owns what a pipeline file may say: one schema, from which the types, the defaults, the checks and the
+// editors' JSON Schema come. Knows no database: the `source:` part is the connector's. Reading the file is
+// config-file.ts's.
 import { z } from 'zod';
 
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d{1,5}$/;

@@ -1,4 +1,5 @@
-// Port: what a database must supply to be a source: log, chunks, checks, its configuration, its `source` block.
+// Port: what a database must supply to be a source: log, chunks, checks, its configuration, its `source`
+// block.
 import type { z } from 'zod';
 import type { LogReader } from './capture/log-reader.ts';
 import type { ResumePoint } from './change/event.ts';
@@ -8,7 +9,9 @@ import type { PreparedTable, SourceBlock } from './topic/prepared-table.ts';
 
 export type Finding = { level: 'error' | 'warning' | 'ok'; what: string; fix: string | null };
 
-/** Says who the source is, so that another one in its place is noticed. Plain text facts, such as a system id. */
+/**
+ * Says who the source is, so that another one in its place is noticed. Plain text facts, such as a system id.
+ */
 export type Identity = Readonly<Record<string, string>>;
 
 export type SnapshotRequest = { tables: readonly TableName[]; parallel: number };
@@ -16,8 +19,9 @@ export type SnapshotRequest = { tables: readonly TableName[]; parallel: number }
 export type Source = {
   readonly block: SourceBlock;
   /**
-   * Also what the tables look like, so that rewrites without events are noticed later. To be stored again when a resume
-   * was verified, after each snapshot, and now and then while the log is read: a later start compares with it.
+   * Also what the tables look like, so that rewrites without events are noticed later. To be stored again
+   * when a resume was verified, after each snapshot, and now and then while the log is read: a later start
+   * compares with it.
    */
   identity(): Promise<Identity>;
   /** Throws `source_changed` or `source_rewound` when `stored` cannot be continued here. */
@@ -55,7 +59,10 @@ export type SourceContext = {
   log: (level: 'info' | 'warn', message: string) => void;
   /** Microseconds since 1970-01-01 UTC. */
   now: () => bigint;
-  /** The schema last in force under this name, from the state, so that a catalog that is ahead of the log is noticed. */
+  /**
+   * The schema last in force under this name, from the state, so that a catalog that is ahead of the log is
+   * noticed.
+   */
   knownSchema?: (name: TableName) => TableSchema | null;
 };
 

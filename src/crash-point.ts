@@ -1,5 +1,5 @@
-// Owns the boundaries between one durable effect and the next, by name, so that a test can kill the process at each of
-// them. In production nothing is armed and a point costs one comparison.
+// Owns the boundaries between one durable effect and the next, by name, so that a test can kill the process
+// at each of them. In production nothing is armed and a point costs one comparison.
 
 export const CRASH_POINTS = [
   'begin.intent',

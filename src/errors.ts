@@ -1,7 +1,11 @@
-// Owns the closed list of what can go wrong and what each leads to. Thrown low, decided once; the thrower writes the
-// sentence (what, where, why, what to do), because only it knows the facts. Never holds a row value or a secret.
+// Owns the closed list of what can go wrong and what each leads to. Thrown low, decided once; the thrower
+// writes the sentence (what, where, why, what to do), because only it knows the facts. Never holds a row
+// value or a secret.
 
-/** retry: comes right by itself; stop: somebody must act, nothing is lost meanwhile; usage: the call was wrong. */
+/**
+ * retry: comes right by itself; stop: somebody must act, nothing is lost meanwhile; usage: the call was
+ * wrong.
+ */
 export type Outcome = 'retry' | 'stop' | 'usage';
 
 export const ERROR_KINDS = {

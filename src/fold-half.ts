@@ -1,4 +1,5 @@
-// Owns running the table half: one fold a topic, topics that appear later included; what comes right is tried again.
+// Owns running the table half: one fold a topic, topics that appear later included; what comes right is tried
+// again.
 import type { VarveError } from './errors.ts';
 import type { PipelineParts } from './pipeline-parts.ts';
 import { retrying, TRIES_TO_END } from './retry.ts';
@@ -6,7 +7,9 @@ import { runFold } from './sinks/fold.ts';
 import type { CommitReport, Sink } from './sinks/sink.ts';
 import { readState, type SchemaRecord, STATE_KEYS } from './topic/state.ts';
 
-/** Aborting `finish` asks for everything up to the topics' ends as they are then, and for a return after that. */
+/**
+ * Aborting `finish` asks for everything up to the topics' ends as they are then, and for a return after that.
+ */
 type FoldHalf = { parts: PipelineParts; sink: Sink; finish: AbortSignal };
 
 const foldTopic = async (

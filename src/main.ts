@@ -1,4 +1,5 @@
-// The roof: arguments -> command -> exit code. The only file that names a connector; it loads one when a file asks.
+// The roof: arguments -> command -> exit code. The only file that names a connector; it loads one when a file
+// asks.
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { Connectors, Context } from './cli/command.ts';

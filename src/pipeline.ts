@@ -1,4 +1,5 @@
-// The page: source log -> topic, and topic -> table. Nothing else joins the two halves, and they meet only in the topic.
+// The page: source log -> topic, and topic -> table. Nothing else joins the two halves, and they meet only in
+// the topic.
 //
 //   source log --[capture]--> topic --[fold]--> table
 //        ^ confirm: durable     | offsets: in the table's own commit
@@ -8,7 +9,8 @@ import { runFolds } from './fold-half.ts';
 import type { PipelineParts, RunOptions } from './pipeline-parts.ts';
 
 /**
- * Runs both halves until aborted (then everything read is made durable), caught up, or failed. Throws a VarveError.
+ * Runs both halves until aborted (then everything read is made durable), caught up, or failed. Throws a
+ * VarveError.
  */
 export const runPipeline = async (
   parts: PipelineParts,

@@ -1,5 +1,5 @@
-// Owns what is known about a run while it runs: counters for metrics, lag, the state that `status` and health show.
-// Told by the halves; decides nothing.
+// Owns what is known about a run while it runs: counters for metrics, lag, the state that `status` and health
+// show. Told by the halves; decides nothing.
 import type { ResumePoint } from './change/event.ts';
 import type { VarveError } from './errors.ts';
 import type { CommitReport } from './sinks/sink.ts';

@@ -1,4 +1,5 @@
-// Owns what must never be printed, and taking it out of what is. Knows no configuration and no place to print to.
+// Owns what must never be printed, and taking it out of what is. Knows no configuration and no place to print
+// to.
 
 /** Keys of a file whose values are secret however they got there. */
 const SECRET_KEY = /password|secret|token|^key$/i;

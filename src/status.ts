@@ -1,4 +1,5 @@
-// Owns what can be known of a pipeline from what is durable, whether its daemon runs or not: state, positions, lag.
+// Owns what can be known of a pipeline from what is durable, whether its daemon runs or not: state,
+// positions, lag.
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from './config.ts';
@@ -18,7 +19,9 @@ export type TableStatus = {
   table: string;
   /** none: not asked for; running: rows are still being read. */
   snapshot: 'none' | 'running' | 'done';
-  /** Records ever published, and those that the table's last commit does not cover yet; null without a table. */
+  /**
+   * Records ever published, and those that the table's last commit does not cover yet; null without a table.
+   */
   end: number;
   waiting: number | null;
   summary: Omit<TableSummary, 'offsets'> | null;

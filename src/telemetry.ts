@@ -1,4 +1,5 @@
-// Owns log lines, counters and health: state changes, never rows, never secrets. One instance a process, handed down.
+// Owns log lines, counters and health: state changes, never rows, never secrets. One instance a process,
+// handed down.
 import { type Logger, pino } from 'pino';
 
 /** Every metric there is: what kind it is, and what it tells whom it wakes at night. */
@@ -9,7 +10,8 @@ const METRICS = {
   varve_checkpoints_total: ['counter', 'Checkpoints made durable.'],
   varve_last_checkpoint_timestamp_seconds: [
     'gauge',
-    'When a checkpoint was made durable last; moves on every 10 s while the log is read, also when nothing happens.',
+    'When a checkpoint was made durable last; moves on every 10 s while the log is read, ' +
+      'also when nothing happens.',
   ],
   varve_capture_lag_seconds: [
     'gauge',

@@ -33,9 +33,10 @@ const refused = async (text: string, environment: NodeJS.ProcessEnv = {}): Promi
 };
 
 const GOOD =
-  'name: shop\nsource: {kind: lake, url: "${env:SHOP_URL}", tables: ["public.*"]}\ntable: {location: ./tables}\n';
+  'name: shop\nsource: {kind: lake, url: "${env:SHOP_URL}", tables: ["public.*"]}\n' +
+  'table: {location: ./tables}\n';
 
-test('defaults are filled in, paths are absolute, references are resolved and remembered as secrets', async () => {
+test('defaults are filled in, paths are absolute, references are resolved and kept secret', async () => {
   const path = file(GOOD);
   const config = await loadConfig(path, connectors, { SHOP_URL: 'lake://u:pw@host' });
   assert.equal((config.source as { url: string }).url, 'lake://u:pw@host');
@@ -56,7 +57,8 @@ test('a reference to a file is read from beside the pipeline file', async () => 
 
 test('all mistakes come at once, with line, key, what is allowed and the nearest spelling', async () => {
   const message = await refused(
-    'name: Shop\nsource:\n  kind: lake\n  url: x\n  tabels: ["a"]\nsnapshot:\n  mode: intial\n  parallel: many\nhttp: {listen: "0.0.0.0:80"}\n',
+    'name: Shop\nsource:\n  kind: lake\n  url: x\n  tabels: ["a"]\nsnapshot:\n  mode: intial\n' +
+      '  parallel: many\nhttp: {listen: "0.0.0.0:80"}\n',
   );
   const lines = message.split('\n');
   assert.match(lines[0] ?? '', /pipeline\.yaml:1: name: lower-case letters/);

@@ -97,8 +97,8 @@ const lockedOut = async (
 const changedMeanwhile = (what: string, cause?: unknown): VarveError =>
   new VarveError(
     'source_busy',
-    `${what}: altered, truncated, rewritten or dropped while the snapshot was being fixed, so its rows cannot ` +
-      'be read as of that point. Varve fixes another one.',
+    `${what}: altered, truncated, rewritten or dropped while the snapshot was being fixed, so its rows ` +
+      'cannot be read as of that point. Varve fixes another one.',
     { cause },
   );
 

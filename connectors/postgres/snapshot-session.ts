@@ -24,8 +24,8 @@ import { attempt } from './source-attempt.ts';
 const BLOCKS_PER_CHUNK = 8192;
 const LOCK_TIMEOUT_MS = 60_000;
 /**
- * A reader whose lock has to wait stands behind somebody who waits for the holder, which waits for the reader: the
- * server cannot see that. So the reader gives up soon, and with it the whole snapshot.
+ * A reader whose lock has to wait stands behind somebody who waits for the holder, which waits for the
+ * reader: the server cannot see that. So the reader gives up soon, and with it the whole snapshot.
  */
 const READER_LOCK_TIMEOUT_MS = 2000;
 

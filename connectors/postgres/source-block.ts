@@ -115,7 +115,9 @@ class PostgresSourceBlock implements SourceBlock {
   readonly #names: Uint8Array;
   readonly #database: Uint8Array;
   readonly #tables = new WeakMap<TableName, Uint8Array>();
-  /** The block of the event before; from one event of a transaction to the next little changes but the lsn. */
+  /**
+   * The block of the event before; from one event of a transaction to the next little changes but the lsn.
+   */
   readonly #block = new ByteWriter(256);
   /** What that was printed of. */
   #last: Rendered | null = null;

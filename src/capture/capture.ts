@@ -137,7 +137,8 @@ export class Capture {
     if (done.epoch === this.#options.epoch && done.position === position) return part.ordinal;
     throw new VarveError(
       'history_gap',
-      `A transaction that was half published (order ${part.order}) did not come again; the source went on at position ` +
+      `A transaction that was half published (order ${part.order}) did not come again; the source went on at ` +
+        'position ' +
         `${position.toString(16)}. Its rest is lost: varve snapshot FILE --all reads the tables again.`,
       { facts: { expected: part.order, got: position } },
     );

@@ -1,4 +1,5 @@
-// Owns the words that a log reader speaks: flat events in commit order. Imports only other words of this room.
+// Owns the words that a log reader speaks: flat events in commit order. Imports only other words of this
+// room.
 import type { Cells } from './row.ts';
 import type { TableName, TableSchema } from './schema.ts';
 
@@ -9,7 +10,10 @@ export type Op = 'c' | 'u' | 'd' | 'r' | 't';
 
 export type Begin = {
   kind: 'begin';
-  /** Commit position of this transaction, known at its begin; strictly rising from one transaction to the next. */
+  /**
+   * Commit position of this transaction, known at its begin; strictly rising from one transaction to the
+   * next.
+   */
   position: bigint;
   /** Microseconds since 1970-01-01 UTC, the source's commit clock. */
   commitTs: bigint;
@@ -24,7 +28,10 @@ export type RowChange<Table> = {
   table: Table;
   /** Counts every row and truncate of the transaction from 0, before any filter. */
   ordinal: number;
-  /** Old image, or null where the source sent none. `beforeIsKey`: only key columns are real, the rest not sent. */
+  /**
+   * Old image, or null where the source sent none. `beforeIsKey`: only key columns are real, the rest not
+   * sent.
+   */
   before: Cells | null;
   beforeIsKey: boolean;
   after: Cells | null;
@@ -38,8 +45,8 @@ export type Truncate<Table> = { kind: 'truncate'; tables: readonly Table[]; ordi
 export type Commit = { kind: 'commit'; resume: ResumePoint };
 
 /**
- * The stream is idle and everything before `resume` has been delivered; never inside a transaction. `isAsked`: the source
- * waits for the confirmation, as one does that shuts down.
+ * The stream is idle and everything before `resume` has been delivered; never inside a transaction.
+ * `isAsked`: the source waits for the confirmation, as one does that shuts down.
  */
 export type Idle = { kind: 'idle'; resume: ResumePoint; isAsked: boolean };
 
@@ -49,7 +56,8 @@ export type Stale = { kind: 'stale'; table: TableName; reason: string };
 export type LogEvent<Table> = Begin | RowChange<Table> | Truncate<Table> | Commit | Idle | Stale;
 
 /**
- * A table as the log speaks of it: the schema in force, what the connector needs to encode it, and nothing that
- * changes: a new schema is a new object, so identity (`===`) tells whether a prepared encoder still fits.
+ * A table as the log speaks of it: the schema in force, what the connector needs to encode it, and nothing
+ * that changes: a new schema is a new object, so identity (`===`) tells whether a prepared encoder still
+ * fits.
  */
 export type LogTable = { readonly schema: TableSchema };

@@ -1,5 +1,6 @@
 // Owns the OrderKey: the one total order of everything that Varve carries. Knows no database, no clock.
-// ORDER is one ASCII string that sorts in every engine: eeeeeeee.pppppppppppppppppppppppp.f.oooooooooooo (hex).
+// ORDER is one ASCII string that sorts in every engine: eeeeeeee.pppppppppppppppppppppppp.f.oooooooooooo
+// (hex).
 
 /** 48 ASCII characters, lower-case hexadecimal with dots; compares with `<` on the string itself. */
 export type Order = string;
@@ -39,5 +40,7 @@ export const parseOrder = (text: Order): OrderParts => {
   };
 };
 
-/** Identity of the source transaction: (epoch, position, phase). Events that share it became visible at once. */
+/**
+ * Identity of the source transaction: (epoch, position, phase). Events that share it became visible at once.
+ */
 export const transactionOf = (order: Order): string => order.slice(0, 35);

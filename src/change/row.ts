@@ -3,12 +3,15 @@
 
 export const CELL_NULL = 0;
 export const CELL_VALUE = 1;
-/** The source did not send the value because it did not change (an unchanged large value, a partial image). */
+/**
+ * The source did not send the value because it did not change (an unchanged large value, a partial image).
+ */
 export const CELL_UNCHANGED = 2;
 
 /**
- * One row, one cell a column of its table's schema. A flyweight: its owner fills it again for the next row, so
- * whoever keeps a value copies it. `start` and `end` are byte offsets into `bytes`, meaningful for CELL_VALUE only.
+ * One row, one cell a column of its table's schema. A flyweight: its owner fills it again for the next row,
+ * so whoever keeps a value copies it. `start` and `end` are byte offsets into `bytes`, meaningful for
+ * CELL_VALUE only.
  */
 export type Cells = {
   bytes: Uint8Array;

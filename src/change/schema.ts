@@ -1,5 +1,6 @@
-// Owns the words for a table's shape. Types are said in Kafka Connect's vocabulary, because that is what Debezium's
-// consumers know; Avro and Iceberg types are derived from it elsewhere. Knows no database, no encoding.
+// Owns the words for a table's shape. Types are said in Kafka Connect's vocabulary, because that is what
+// Debezium's consumers know; Avro and Iceberg types are derived from it elsewhere. Knows no database, no
+// encoding.
 
 /** A value's type as Kafka Connect names it. `name` is the logical type, such as `io.debezium.time.Date`. */
 export type ConnectType = {
@@ -17,7 +18,10 @@ export type ConnectType = {
     | 'struct';
   name?: string;
   version?: number;
-  /** Structs: what Debezium says of the type, such as `Variable scaled decimal`; part of the registered schema. */
+  /**
+   * Structs: what Debezium says of the type, such as `Variable scaled decimal`; part of the registered
+   * schema.
+   */
   doc?: string;
   /** In the order they are printed in the Avro schema. */
   parameters?: Readonly<Record<string, string>>;
@@ -29,7 +33,9 @@ export type ConnectType = {
 
 export type ConnectField = { field: string; type: ConnectType; optional: boolean; default?: ConnectDefault };
 
-/** A constant default in Avro's JSON form (bytes as one char a byte), kept as text where JSON cannot hold it. */
+/**
+ * A constant default in Avro's JSON form (bytes as one char a byte), kept as text where JSON cannot hold it.
+ */
 export type ConnectDefault = string | number | boolean | null;
 
 export type Column = {

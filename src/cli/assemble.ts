@@ -1,4 +1,5 @@
-// Owns putting a pipeline together from its file: topic, table, source, progress. Shared by the commands that run one.
+// Owns putting a pipeline together from its file: topic, table, source, progress. Shared by the commands that
+// run one.
 import type { Config } from '../config.ts';
 import type { PipelineParts } from '../pipeline-parts.ts';
 import { Progress, type ProgressListener } from '../progress.ts';
@@ -14,7 +15,9 @@ const COMPRESS_FROM_BYTES = 4096;
 
 export type Assembled = { parts: PipelineParts; telemetry: Telemetry; close(): Promise<void> };
 
-/** Opens the topic (refused while another process has it) and the table; the source is opened by the pipeline. */
+/**
+ * Opens the topic (refused while another process has it) and the table; the source is opened by the pipeline.
+ */
 export const assemble = async (
   context: Context,
   config: Config,

@@ -1,4 +1,5 @@
-// Owns a topic's records as people read them: decoded, columns under their own names, what was not sent left out.
+// Owns a topic's records as people read them: decoded, columns under their own names, what was not sent left
+// out.
 import { VarveError } from '../errors.ts';
 import { compileReader, FRAME_LENGTH, readSchemaId } from '../topic/avro-read.ts';
 import { codecById } from '../topic/compression.ts';
@@ -92,7 +93,7 @@ export class ChangeLines {
 
   #reader(id: number): Promise<(bytes: Uint8Array) => Envelope> {
     const known = this.#readers.get(id);
-    if (known) return known;
+    if (known !== undefined) return known;
     const made = this.#feed.schema(id).then((schema) => {
       const read = compileReader(schema);
       return (bytes: Uint8Array) => read(bytes, FRAME_LENGTH, bytes.length) as unknown as Envelope;

@@ -1,4 +1,5 @@
-// Owns opening a pipeline's topic as its file says: the writing end, of which there is one, and the reading end.
+// Owns opening a pipeline's topic as its file says: the writing end, of which there is one, and the reading
+// end.
 import { randomUUID } from 'node:crypto';
 import { refuseForeignOwner } from '../begin.ts';
 import type { TableName, TableSchema } from '../change/schema.ts';
@@ -25,7 +26,10 @@ export const openPublisher = ({ name, topic, table }: Config, onFull: () => void
     onFull,
   });
 
-/** For everything that reads, also while the pipeline runs elsewhere. Throws `state_foreign` for another one's topic. */
+/**
+ * For everything that reads, also while the pipeline runs elsewhere. Throws `state_foreign` for another one's
+ * topic.
+ */
 export const openFeed = async (config: Config): Promise<Feed> => {
   const feed = await openEmbeddedFeed({ path: config.topic.path });
   try {
@@ -40,7 +44,9 @@ export const openFeed = async (config: Config): Promise<Feed> => {
 /** Process id of the one that writes there now; null: nobody does. */
 export const findRunner = ({ topic }: Config): Promise<string | null> => findHolder(topic.path);
 
-/** The shape of a table as it was last published: what a log that lags behind its catalog may still speak of. */
+/**
+ * The shape of a table as it was last published: what a log that lags behind its catalog may still speak of.
+ */
 export const newestSchema = (
   { name }: Config,
   publisher: Publisher,

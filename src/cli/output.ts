@@ -1,5 +1,5 @@
-// Owns what people and programs read: aligned tables, colours on a terminal only, one JSON object a line with --json.
-// Results go to standard output, everything else to standard error.
+// Owns what people and programs read: aligned tables, colours on a terminal only, one JSON object a line with
+// --json. Results go to standard output, everything else to standard error.
 
 export type Cell = string | number | bigint | boolean | null;
 

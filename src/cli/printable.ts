@@ -9,7 +9,10 @@ export type Printable = null | boolean | number | string | Printable[] | { [name
 const MICROS_A_SECOND = 1_000_000n;
 const floorDiv = (value: bigint, by: bigint): bigint => (value - (((value % by) + by) % by)) / by;
 
-/** Days since 1970-01-01 of the proleptic Gregorian calendar, as ISO text; years beyond four digits carry a sign. */
+/**
+ * Days since 1970-01-01 of the proleptic Gregorian calendar, as ISO text; years beyond four digits carry a
+ * sign.
+ */
 export const dateText = (days: bigint): string => {
   // Civil-from-days over 400-year eras; Date cannot hold the years that databases can.
   const shifted = days + 719_468n;
@@ -33,7 +36,8 @@ export const timeText = (micros: bigint): string => {
   const seconds = micros / MICROS_A_SECOND;
   const part = (value: bigint): string => value.toString().padStart(2, '0');
   const fraction = (micros % MICROS_A_SECOND).toString().padStart(6, '0').replace(/0+$/, '');
-  return `${part(seconds / 3600n)}:${part((seconds / 60n) % 60n)}:${part(seconds % 60n)}${fraction === '' ? '' : `.${fraction}`}`;
+  const whole = `${part(seconds / 3600n)}:${part((seconds / 60n) % 60n)}:${part(seconds % 60n)}`;
+  return fraction === '' ? whole : `${whole}.${fraction}`;
 };
 
 /** Microseconds since 1970-01-01 UTC as ISO text without zone. */

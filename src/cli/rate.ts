@@ -28,7 +28,8 @@ export const rateMeter = (nowMs: () => number): RateMeter => {
       if (done === 0 || seconds < 1) return '';
       const perSecond = done / seconds;
       const left = Math.max(0, of - done) / perSecond;
-      return `${Math.round(perSecond).toLocaleString('en')}/s${of > done ? `, about ${Math.ceil(left)} s to go` : ''}`;
+      const rate = `${Math.round(perSecond).toLocaleString('en')}/s`;
+      return of > done ? `${rate}, about ${Math.ceil(left)} s to go` : rate;
     },
   };
 };

@@ -26,7 +26,8 @@ export const resume: Command = {
       await recordStatus(assembled.parts, STOPPED);
       output.result(
         { name: config.name, state: 'gap_accepted', from, to },
-        `${config.name}: changes between ${from} and ${to} are lost; varve run ${config.file} goes on from there`,
+        `${config.name}: changes between ${from} and ${to} are lost; ` +
+          `varve run ${config.file} goes on from there`,
       );
       return 0;
     } finally {
@@ -78,8 +79,8 @@ export const snapshot: Command = {
         const error = asVarveError(thrown);
         if (!LOST_HISTORY.has(error.kind) || context.flags.all !== true) throw error;
         output.note(`${error.message}\nreading everything again in a new epoch`);
-        // A history that cannot be continued is left behind: a new epoch, all tables read, keys that are gone swept.
-        // Without a checkpoint but with an intent, the next start drops the old log and begins anew.
+        // A history that cannot be continued is left behind: a new epoch, all tables read, keys that are gone
+        // swept. Without a checkpoint but with an intent, the next start drops the old log and begins anew.
         const state = [STATE_KEYS.checkpoint, STATE_KEYS.identity].map((key) => ({ key, value: null }));
         await parts.publisher.write({
           slices: [],

@@ -13,7 +13,8 @@ const refuseStrangeFiles = async (path: string): Promise<void> => {
   if (strange === undefined) return;
   throw new VarveError(
     'state_foreign',
-    `${path} holds ${strange}, which is no part of a topic, so it is not deleted. Correct topic.path, or move that away.`,
+    `${path} holds ${strange}, which is no part of a topic, so it is not deleted. Correct topic.path, ` +
+      'or move that away.',
     { facts: { path, found: strange } },
   );
 };
@@ -36,8 +37,8 @@ export const reset: Command = {
     }
     const { path } = config.topic;
     await refuseStrangeFiles(path);
-    // Opening takes the lock, so that a running daemon is refused rather than pulled from under. Damaged state is no
-    // reason to refuse: it may be why somebody resets.
+    // Opening takes the lock, so that a running daemon is refused rather than pulled from under. Damaged
+    // state is no reason to refuse: it may be why somebody resets.
     const assembled = await assemble(context, config, {}).catch((thrown: unknown) => {
       const error = asVarveError(thrown);
       if (error.kind === 'state_corrupt') return null;

@@ -8,7 +8,10 @@ import { type Command, type Context, type ListenOptions, readPipeline } from './
 import { rateMeter } from './rate.ts';
 import { recordStatus } from './status-record.ts';
 
-/** After the first signal, what was read is made durable and folded; after this long it is left for the next start. */
+/**
+ * After the first signal, what was read is made durable and folded; after this long it is left for the next
+ * start.
+ */
 const DRAIN_MS = 20_000;
 
 const people = (context: Context, config: Config): ProgressListener => {

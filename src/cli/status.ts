@@ -8,7 +8,8 @@ const ageText = (ms: number | null): string =>
   ms === null ? '' : ms < 10_000 ? `${ms} ms` : `${Math.round(ms / 1000)} s`;
 
 const KILLED =
-  'The process that ran it is gone without a word: killed, or the machine went down. Nothing is lost; varve run goes on.';
+  'The process that ran it is gone without a word: killed, or the machine went down. ' +
+  'Nothing is lost; varve run goes on.';
 
 export const status: Command = {
   name: 'status',

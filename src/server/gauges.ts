@@ -1,5 +1,5 @@
-// Owns what is measured when somebody asks for metrics: state, backlog, sizes. What is counted as it happens is
-// progress.ts's.
+// Owns what is measured when somebody asks for metrics: state, backlog, sizes. What is counted as it happens
+// is progress.ts's.
 import type { PipelineParts } from '../pipeline-parts.ts';
 import { RUN_STATES } from '../progress.ts';
 import { topicBytes } from '../status.ts';

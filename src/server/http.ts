@@ -1,4 +1,5 @@
-// Owns the small HTTP listener: health, readiness, metrics, status. Reads only; no row, no secret. Loopback only.
+// Owns the small HTTP listener: health, readiness, metrics, status. Reads only; no row, no secret. Loopback
+// only.
 import { createServer, type ServerResponse } from 'node:http';
 import { asVarveError, VarveError } from '../errors.ts';
 import type { PipelineParts } from '../pipeline-parts.ts';

@@ -1,5 +1,6 @@
-// Owns topic -> table for one topic: when to read, when to commit, when a finished snapshot may be swept. Knows neither
-// the topic's nor the table's make. Offsets come from the table's own commit and from nowhere else.
+// Owns topic -> table for one topic: when to read, when to commit, when a finished snapshot may be swept.
+// Knows neither the topic's nor the table's make. Offsets come from the table's own commit and from nowhere
+// else.
 import { durably } from '../crash-point.ts';
 import { VarveError } from '../errors.ts';
 import type { Feed, FeedBatch } from '../topic/feed.ts';
@@ -57,8 +58,9 @@ class Fold {
     if (known !== null && known !== this.#topicId) {
       throw new VarveError(
         'topic_changed',
-        `${topic} is not the topic that its table was folded from (${known} then, ${this.#topicId} now): it was deleted ` +
-          'and made again. Put the old topic directory back, or move the table away and let it be built anew.',
+        `${topic} is not the topic that its table was folded from (${known} then, ${this.#topicId} now): ` +
+          'it was deleted and made again. Put the old topic directory back, or move the table away and ' +
+          'let it be built anew.',
         { facts: { topic, before: known, now: this.#topicId } },
       );
     }

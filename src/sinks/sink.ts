@@ -9,7 +9,10 @@ export type FoldContext = {
   schema(id: number): Promise<string>;
   /** All schema records of the topic, by rising `n`, as of now. */
   schemas: readonly SchemaRecord[];
-  /** The topic's newest complete snapshot, once every row of it is folded with these batches or before; else null. */
+  /**
+   * The topic's newest complete snapshot, once every row of it is folded with these batches or before; else
+   * null.
+   */
   snapshot: SnapshotRecord | null;
   /** Rows that the topic's newest snapshot is expected to have; 0 when unknown. */
   estimatedRows: number;

@@ -7,8 +7,8 @@ import type { TableName } from '../change/schema.ts';
 export type ChunkSpec<Table> = { table: Table; label: string; estimatedRows: number };
 
 /**
- * Rows in bunches: `next()` fills one flyweight row at a time, null when this bunch is used up. `mayEnd`: the row that
- * came last may be the chunk's last; false promises another one in this bunch.
+ * Rows in bunches: `next()` fills one flyweight row at a time, null when this bunch is used up. `mayEnd`: the
+ * row that came last may be the chunk's last; false promises another one in this bunch.
  */
 export type RowChunk = { next(): Cells | null; readonly mayEnd: boolean };
 

@@ -1,5 +1,6 @@
-// Owns tables -> topic as of one point: several readers, one line of ordinals, progress, and the completion markers.
-// Knows no database; that all chunks see one state is the session's promise, and is verified before a marker is written.
+// Owns tables -> topic as of one point: several readers, one line of ordinals, progress, and the completion
+// markers. Knows no database; that all chunks see one state is the session's promise, and is verified before
+// a marker is written.
 
 import type { RowChange } from '../change/event.ts';
 import { formatOrder } from '../change/order.ts';
@@ -198,8 +199,8 @@ class SnapshotRun {
 }
 
 /**
- * Publishes every row of the session's chunks as `r`, then the completion markers; on return all is durable. Throws
- * with no marker written when anything failed, so that the sink never sweeps on half a snapshot.
+ * Publishes every row of the session's chunks as `r`, then the completion markers; on return all is durable.
+ * Throws with no marker written when anything failed, so that the sink never sweeps on half a snapshot.
  */
 export const runSnapshot = async (options: SnapshotOptions, signal: AbortSignal): Promise<void> =>
   new SnapshotRun(options).run(signal);

@@ -10,7 +10,10 @@ const REASON = utf8.encode('varve.reason');
 
 export type Graveyard = { publisher: Publisher; prefix: string; nowMs: () => number };
 
-/** Key `topic/partition/offset`, the original bytes as value. At least once: a record may be buried again after a crash. */
+/**
+ * Key `topic/partition/offset`, the original bytes as value. At least once: a record may be buried again
+ * after a crash.
+ */
 export const writeDeadLetters = async (
   { publisher, prefix, nowMs }: Graveyard,
   topic: string,

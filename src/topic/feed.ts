@@ -1,4 +1,5 @@
-// Port: the reading end of the wire. Consumed by sinks, `tail` and `status`; only committed records are ever seen.
+// Port: the reading end of the wire. Consumed by sinks, `tail` and `status`; only committed records are ever
+// seen.
 
 /** Whole RecordBatches; the first may start below the offset asked for, so the reader skips by offset. */
 export type FeedBatch = { partition: number; batches: readonly Uint8Array[]; nextOffset: bigint };
@@ -17,7 +18,9 @@ export type Feed = {
   /** Avro schema text. Throws `schema_unknown`. */
   schema(id: number): Promise<string>;
   state(): Promise<ReadonlyMap<string, string>>;
-  /** Resolves when something was committed since the last call, when the signal aborts, or after `timeoutMs`. */
+  /**
+   * Resolves when something was committed since the last call, when the signal aborts, or after `timeoutMs`.
+   */
   changed(timeoutMs: number, signal: AbortSignal): Promise<void>;
   /** Everything below `offset` is safe in a table; retention may take it. Never moves back. */
   release(topic: string, partition: number, offset: bigint): Promise<void>;

@@ -51,7 +51,8 @@ const refuseOtherKey = (topic: string, known: SchemaRecord, schema: TableSchema)
   if (before === after) return;
   throw new VarveError(
     'key_changed',
-    `The key of ${topic} changed from (${keyText(known)}) to (${keyText(schema)}). Its rows can no longer be told apart ` +
+    `The key of ${topic} changed from (${keyText(known)}) to (${keyText(schema)}). Its rows can no longer be ` +
+      'told apart ' +
       'as before. Put the old key back, or drop the table and its topic and start with varve reset FILE.',
     { facts: { topic, before: keyText(known), after: keyText(schema) } },
   );

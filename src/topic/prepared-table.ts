@@ -1,11 +1,13 @@
-// Port: what a connector supplies so that its rows can be encoded without an object a row. Consumed by the envelope.
+// Port: what a connector supplies so that its rows can be encoded without an object a row. Consumed by the
+// envelope.
 import type { LogTable } from '../change/event.ts';
 import type { ConnectType, TableName } from '../change/schema.ts';
 import type { ByteWriter } from './byte-writer.ts';
 
 /**
- * Writes one value's Avro form, without union branch. False: the encoding cannot hold it exactly (NaN in a decimal,
- * infinity in a date); a valid stand-in was written, and `text` of the same bytes goes into the `varve.text` header.
+ * Writes one value's Avro form, without union branch. False: the encoding cannot hold it exactly (NaN in a
+ * decimal, infinity in a date); a valid stand-in was written, and `text` of the same bytes goes into the
+ * `varve.text` header.
  */
 export type EncodeValue = (bytes: Uint8Array, start: number, end: number, out: ByteWriter) => boolean;
 
@@ -14,7 +16,10 @@ export type PreparedTable = LogTable & {
   readonly encode: readonly EncodeValue[];
   /** The source's own text of a value, for `varve.text` and for people. */
   text(column: number, bytes: Uint8Array, start: number, end: number): string;
-  /** The same table with this column optional: a NULL came from before a NOT NULL that the catalog already shows. */
+  /**
+   * The same table with this column optional: a NULL came from before a NOT NULL that the catalog already
+   * shows.
+   */
   relax(column: number): PreparedTable;
 };
 

@@ -3,7 +3,10 @@
 /** One finished Kafka RecordBatch v2 (base offset 0; the publisher sets the real one) for one partition. */
 export type Slice = { topic: string; partition: number; batch: Uint8Array; records: number };
 
-/** State records ride in the same atomic write; `value` is JSON text without its checksum, null deletes the key. */
+/**
+ * State records ride in the same atomic write; `value` is JSON text without its checksum, null deletes the
+ * key.
+ */
 export type StateRecord = { key: string; value: string | null };
 
 export type AtomicWrite = { slices: readonly Slice[]; state: readonly StateRecord[] };
@@ -17,7 +20,9 @@ export type Publisher = {
   ensureTopic(name: string, settings: TopicSettings): Promise<number>;
   /** Id of this Avro schema text under this subject; the same text gives the same id for ever. */
   registerSchema(subject: string, schema: string): Promise<number>;
-  /** All or nothing, in the order of the calls; resolves when durable. May be called again before it resolves. */
+  /**
+   * All or nothing, in the order of the calls; resolves when durable. May be called again before it resolves.
+   */
   write(write: AtomicWrite): Promise<void>;
   close(): Promise<void>;
 };

@@ -1,5 +1,5 @@
-// Owns the state records' keys and shapes: JSON with a layout version. Checksums are the publisher's; where they are
-// kept is the publisher's too. Knows no database: positions and identities are text.
+// Owns the state records' keys and shapes: JSON with a layout version. Checksums are the publisher's; where
+// they are kept is the publisher's too. Knows no database: positions and identities are text.
 import type { ResumePoint } from '../change/event.ts';
 import type { Order } from '../change/order.ts';
 import type { Column, TableName } from '../change/schema.ts';
@@ -7,7 +7,9 @@ import { VarveError } from '../errors.ts';
 
 export const STATE_LAYOUT = 1;
 
-/** In every atomic write. `part`: a transaction too large for one write; its events up to `ordinal` are out. */
+/**
+ * In every atomic write. `part`: a transaction too large for one write; its events up to `ordinal` are out.
+ */
 export type Checkpoint = {
   resume: ResumePoint;
   part: { order: Order; ordinal: number } | null;
@@ -23,13 +25,16 @@ export type EpochRecord = { epoch: number };
 export type IntentRecord = { epoch: number; tables: TableName[] };
 
 /**
- * `done` is the completion marker; it becomes durable with or after the last row, so whoever sees it and then reads
- * the topic's end has all rows below that end.
+ * `done` is the completion marker; it becomes durable with or after the last row, so whoever sees it and then
+ * reads the topic's end has all rows below that end.
  */
 export type SnapshotRecord = {
   table: TableName;
   epoch: number;
-  /** Order of the snapshot's instant (ordinal 0): its rows follow it, events of the table below it are dropped. */
+  /**
+   * Order of the snapshot's instant (ordinal 0): its rows follow it, events of the table below it are
+   * dropped.
+   */
   order: Order;
   ts: string;
   rows: number;
@@ -39,7 +44,10 @@ export type SnapshotRecord = {
   sweep: boolean;
 };
 
-/** `n` rises by one a table; the newest record whose `first` <= an event's order and whose `valueId` fits is its. */
+/**
+ * `n` rises by one a table; the newest record whose `first` <= an event's order and whose `valueId` fits is
+ * its.
+ */
 export type SchemaRecord = {
   table: TableName;
   n: number;
@@ -52,7 +60,9 @@ export type SchemaRecord = {
   valueId: number;
 };
 
-/** Rows of the table changed without events: nothing goes on until a snapshot newer than `order` repairs it. */
+/**
+ * Rows of the table changed without events: nothing goes on until a snapshot newer than `order` repairs it.
+ */
 export type StaleRecord = { table: TableName; reason: string; order: Order };
 
 /** A hole in the history that the operator accepted. */
@@ -89,7 +99,8 @@ export const readState = <Body>(state: ReadonlyMap<string, string>, key: string)
   if (v === STATE_LAYOUT) return body as Body;
   throw new VarveError(
     'state_newer',
-    `The state record ${key} has layout ${v}; this Varve reads up to ${STATE_LAYOUT}. Run the newer Varve that wrote it.`,
+    `The state record ${key} has layout ${v}; this Varve reads up to ${STATE_LAYOUT}. ` +
+      'Run the newer Varve that wrote it.',
     { facts: { key, layout: v } },
   );
 };

@@ -1,4 +1,5 @@
-// The capture loop over scripted logs and the real embedded topic: whole transactions, checkpoints, parts, resumption.
+// The capture loop over scripted logs and the real embedded topic: whole transactions, checkpoints, parts,
+// resumption.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -166,7 +167,7 @@ test('a NULL in a column that the schema calls required relaxes the column and l
   assert.ok(publisher.state().has(STATE_KEYS.schema(TOPIC, 2)), 'the relaxed schema was not recorded');
 });
 
-test('stopping before a position leaves that transaction unread and everything before it durable', async (t) => {
+test('stopping before a position leaves that transaction unread, and all before it durable', async (t) => {
   const { publisher, path, run } = await bench(t);
   const chunk = [...transaction(10, [[table, ['a', 'x']]]), ...transaction(20, [[table, ['b', 'y']]])];
   await run(scriptedLog([chunk], { ends: false }), { before: 20n });

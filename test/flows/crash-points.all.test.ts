@@ -1,4 +1,5 @@
-// Killed before and after every durable effect there is: what the table holds in the end is what the source's audit says.
+// Killed before and after every durable effect there is: what the table holds in the end is what the source's
+// audit says.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';

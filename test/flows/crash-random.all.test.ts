@@ -1,4 +1,5 @@
-// Killed at random moments while the source is changed all the time: nothing twice, nothing missing, in the end.
+// Killed at random moments while the source is changed all the time: nothing twice, nothing missing, in the
+// end.
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';

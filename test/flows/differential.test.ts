@@ -1,4 +1,5 @@
-// The whole pipeline against a real server and its own audit table: every version of every row, in order, and no other.
+// The whole pipeline against a real server and its own audit table: every version of every row, in order, and
+// no other.
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { readLedger } from '../support/ledger-table.ts';

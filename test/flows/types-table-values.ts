@@ -10,8 +10,9 @@ export type TypeCase = {
   canonical?: (text: string) => string;
 };
 
-const same = (text: string): string => text;
-const noYearSigns = (text: string): string => text.replace(' (BC)', ' BC');
+/** DuckDB prints a decimal without digits before the point so. */
+const leadingZero = (text: string): string => text.replace(/^(-?)\./, '$10.');
+const yearSign = (text: string): string => text.replace(/ \(BC\)(.*)$/, '$1 BC');
 const float = (text: string): string => String(Number(text.replace(/^(-?)inf(inity)?$/i, '$1Infinity')));
 
 /** Coordinates in a WKB geometry: little-endian, a point, a line or rings. */
@@ -80,9 +81,9 @@ export const CASES: readonly TypeCase[] = [
   },
   just('numeric(12,2)', '-9999999999.99', '0.01', '0', "!'NaN'"),
   just('numeric(4,-2)', '123400', '-999900'),
-  just('numeric(2,5)', '0.00012', '-0.00099'),
+  { ...just('numeric(2,5)', '0.00012', '-0.00099'), canonical: leadingZero },
   just('numeric(38,10)', '9999999999999999999999999999.9999999999'),
-  { ...just('numeric(60,3)', `${'9'.repeat(57)}.001`), canonical: same },
+  just('numeric(60,3)', `${'9'.repeat(57)}.001`),
   {
     type: 'numeric',
     values: [
@@ -118,7 +119,7 @@ export const CASES: readonly TypeCase[] = [
       "!'infinity'",
       "!'-infinity'",
     ],
-    canonical: noYearSigns,
+    canonical: yearSign,
   },
   just('time', "'00:00'", "'23:59:59.999999'", "!'24:00'"),
   just('time(3)', "'12:34:56.789'", "!'24:00'"),
@@ -138,12 +139,12 @@ export const CASES: readonly TypeCase[] = [
       "!'-infinity'",
       "!'294247-01-10 04:00:54.775807'",
     ],
-    canonical: noYearSigns,
+    canonical: yearSign,
   },
   {
     type: 'timestamp(3)',
     values: ["'1969-12-31 23:59:59.999'", "'294246-01-01'", "!'infinity'"],
-    canonical: noYearSigns,
+    canonical: yearSign,
   },
   {
     type: 'timestamp with time zone',
@@ -154,7 +155,7 @@ export const CASES: readonly TypeCase[] = [
       "!'infinity'",
     ],
     sql: UTC,
-    canonical: noYearSigns,
+    canonical: yearSign,
   },
   {
     type: 'interval',
@@ -169,7 +170,7 @@ export const CASES: readonly TypeCase[] = [
   { type: 'polygon', values: ["'((0,1),(2,3),(4,5.5))'"], canonical: numbers },
   { type: 'circle', values: ["'<(1.5,-2),3>'"], canonical: numbers },
   just('tsvector', "'the quick fox'::tsvector"),
-  just('inet', "'192.168.1.5/24'", "'::1'"),
+  { type: 'inet', values: ["'192.168.1.5/24'", "'::1'"], sql: "format('%s', v)" },
   just('cidr', "'10.0.0.0/8'"),
   just('macaddr', "'08:00:2b:01:02:03'"),
   just('macaddr8', "'08:00:2b:01:02:03:04:05'"),
@@ -187,7 +188,7 @@ export const CASES: readonly TypeCase[] = [
   arrayOf('integer', ["'{1,NULL,-3}'", "'{}'", "!'{{1,2},{3,4}}'", "!'[0:1]={5,6}'"]),
   arrayOf('text', ["array['a\"b', NULL, '', 'x,y']"]),
   arrayOf('boolean', ["'{t,f,NULL}'"]),
-  arrayOf('numeric(10,2)', ["'{1.50,-0.01}'", "!'{1,NaN}'"]),
+  arrayOf('numeric(10,2)', ["'{1.50,-0.01}'", "!'{1,NaN}'"], 'trim_scale(i)::text'),
   arrayOf('uuid', ["'{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}'"]),
   arrayOf('date', ["'{2024-01-01,NULL}'", "!'{infinity}'"]),
   arrayOf('timestamp with time zone', ["'{2024-01-01 12:00+02}'"], "(i at time zone 'UTC')::text || '+00'"),

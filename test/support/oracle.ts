@@ -1,5 +1,5 @@
-// Owns the differential oracle: triggers in the source write every row version into an audit table, from which follows,
-// with no help of Varve's code, which versions its table must hold.
+// Owns the differential oracle: triggers in the source write every row version into an audit table, from
+// which follows, with no help of Varve's code, which versions its table must hold.
 import assert from 'node:assert/strict';
 import type { Client } from 'pg';
 
@@ -54,7 +54,9 @@ type AuditRow = {
 
 const sameImage = (a: Image, b: Image): boolean => a.every((value, at) => value === b[at]);
 
-/** Per key, the versions that were visible to other transactions, in order: rows of one transaction collapse. */
+/**
+ * Per key, the versions that were visible to other transactions, in order: rows of one transaction collapse.
+ */
 const versionsFromAudit = (audit: readonly AuditRow[]): Map<string, OracleVersion[]> => {
   // Per key: what each transaction left behind. `image` null: it left no row, for the reason in `closedBy`.
   type Step = { tx: string; image: Image | null; closedBy: string };
@@ -109,9 +111,10 @@ export const askOracle = async (client: Client): Promise<OracleAnswer> => {
 };
 
 /**
- * What ended before the first snapshot is not known; from there on the found versions are the expected ones, one for
- * one. With `holes` a start was interrupted: before a row of a later snapshot (`r`) versions may be missing, and the
- * one before the hole, or a last one that a later snapshot no longer saw, was closed by what the snapshot found.
+ * What ended before the first snapshot is not known; from there on the found versions are the expected ones,
+ * one for one. With `holes` a start was interrupted: before a row of a later snapshot (`r`) versions may be
+ * missing, and the one before the hole, or a last one that a later snapshot no longer saw, was closed by what
+ * the snapshot found.
  */
 const sameHistory = (
   expected: readonly OracleVersion[],

@@ -1,4 +1,5 @@
-// Owns running Varve as its users do: a directory with a pipeline file, the launcher as a child process, kill -9.
+// Owns running Varve as its users do: a directory with a pipeline file, the launcher as a child process, kill
+// -9.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

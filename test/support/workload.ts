@@ -1,4 +1,5 @@
-// Owns a seeded workload on the oracle's table: every kind of change that a table can see, several sessions at once.
+// Owns a seeded workload on the oracle's table: every kind of change that a table can see, several sessions
+// at once.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
 
@@ -43,7 +44,10 @@ const statement = (random: () => number, { keys, keyChanges }: WorkloadOptions):
   return `delete from ledger where id = ${id}`;
 };
 
-/** One transaction of one to six statements, sometimes with a savepoint rolled back, sometimes rolled back itself. */
+/**
+ * One transaction of one to six statements, sometimes with a savepoint rolled back, sometimes rolled back
+ * itself.
+ */
 export const transact = async (
   client: Client,
   random: () => number,

@@ -30,7 +30,9 @@ const refuseWrite = (): never => {
   throw new VarveError('internal', 'A reader of tables tried to write.');
 };
 
-/** The newest version of a table below `directory`, and the files behind it; null when it is not there yet. */
+/**
+ * The newest version of a table below `directory`, and the files behind it; null when it is not there yet.
+ */
 export const findTable = async (
   directory: string,
   table: TableName,

@@ -1,5 +1,5 @@
-// Owns what a table remembers beside its rows: the `varve.*` keys that ride in each snapshot's summary. Whoever reads the
-// table sees rows and memory of one and the same commit. Knows no file.
+// Owns what a table remembers beside its rows: the `varve.*` keys that ride in each snapshot's summary.
+// Whoever reads the table sees rows and memory of one and the same commit. Knows no file.
 import type { Order } from '../../change/order.ts';
 import { VarveError } from '../../errors.ts';
 import type { High } from './engine/protocol.ts';
@@ -60,7 +60,10 @@ export const printMemory = (memory: TableMemory): Record<string, string> => ({
   [KEYS.schema]: String(memory.schema),
 });
 
-/** `value` gives the newest text of a key. Throws `table_corrupt` when what is there was not written by `printMemory`. */
+/**
+ * `value` gives the newest text of a key. Throws `table_corrupt` when what is there was not written by
+ * `printMemory`.
+ */
 export const readMemory = (value: (key: string) => string | null): TableMemory => {
   const offsets = value(KEYS.offsets);
   if (offsets === null) return EMPTY_MEMORY;
@@ -103,7 +106,10 @@ const lowest = (highs: ReadonlyMap<number, High>): High | null => {
   return sorted[0] ?? null;
 };
 
-/** The clock after a commit: a new step when enough time has passed, and none that is older than the window needs. */
+/**
+ * The clock after a commit: a new step when enough time has passed, and none that is older than the window
+ * needs.
+ */
 export const advanceClock = (
   clock: readonly High[],
   highs: ReadonlyMap<number, High>,

@@ -299,7 +299,7 @@ test('rows that nobody pulls stay on the server: memory is bounded', async () =>
 
 // The holder has its lock, a TRUNCATE waits for that, and a reader's new lock would wait for the TRUNCATE: nobody but
 // us could end it.
-test('a reader that comes behind a waiting TRUNCATE gives up the snapshot instead of waiting for ever', async () => {
+test('a reader behind a waiting TRUNCATE gives the snapshot up instead of waiting for ever', async () => {
   await server.query('CREATE TABLE queued (id int PRIMARY KEY); INSERT INTO queued VALUES (1)');
   const clients = clientsOf(server);
   const other = await server.connect();
