@@ -32,9 +32,10 @@ const refused = async (text: string, environment: NodeJS.ProcessEnv = {}): Promi
   return error.message;
 };
 
-const GOOD =
-  'name: shop\nsource: {kind: lake, url: "${env:SHOP_URL}", tables: ["public.*"]}\n' +
-  'table: {location: ./tables}\n';
+const GOOD = `name: shop
+source: {kind: lake, url: "\${env:SHOP_URL}", tables: ["public.*"]}
+table: {location: ./tables}
+`;
 
 test('defaults are filled in, paths are absolute, references are resolved and kept secret', async () => {
   const path = file(GOOD);

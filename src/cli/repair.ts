@@ -42,10 +42,7 @@ const chosenTables = async (context: Context, config: Config): Promise<TableName
   try {
     const all = (await source.tables()).map((table) => table.name);
     if (context.flags.all === true) return all;
-    const wanted = context.arguments.slice(1);
-    if (wanted.length === 0)
-      throw new VarveError('usage', `Name tables, or --all. Usage: varve ${context.usage}`);
-    return wanted.map((text) => {
+    return context.arguments.slice(1).map((text) => {
       const found = all.find((table) => tableText(table) === text);
       if (found) return found;
       throw new VarveError(
@@ -66,6 +63,8 @@ export const snapshot: Command = {
   async run(context) {
     const { output } = context;
     const config = await readPipeline(context, argument(context, 0));
+    if (context.flags.all !== true && context.arguments.length === 1)
+      throw new VarveError('usage', `Name tables, or --all. Usage: varve ${context.usage}`);
     const tables = await chosenTables(context, config);
     const assembled = await assemble(context, config, { onStep: (message) => output.note(message) });
     const stop = new AbortController();

@@ -144,7 +144,8 @@ class SnapshotRun {
       await this.#flushLast(LAST_OF_TABLE);
       this.#last = { run, cells: run.held };
     }
-    onProgress({ table: run.topic, rows: run.rows, estimatedRows: run.estimatedRows, tableDone });
+    const rows = run.rows + (this.#last?.run === run ? 1 : 0);
+    onProgress({ table: run.topic, rows, estimatedRows: run.estimatedRows, tableDone });
   }
 
   /** Writes the row that was held back: others follow, or none does. */
