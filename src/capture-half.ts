@@ -1,65 +1,17 @@
 // Owns running the capture half: a source opened, begun, streamed; what comes right by itself is tried again.
-import { createHash } from 'node:crypto';
-import { type BeginOptions, begin, identityRecord } from './begin.ts';
+import { begin, identityRecord } from './begin.ts';
+import { beginOptions } from './begin-options.ts';
 import { Capture } from './capture/capture.ts';
 import type { ResumePoint } from './change/event.ts';
-import type { TableName } from './change/schema.ts';
-import type { Config } from './config.ts';
 import type { Source } from './connector.ts';
 import type { VarveError } from './errors.ts';
 import type { PipelineParts, RunOptions } from './pipeline-parts.ts';
 import { CAPTURE } from './progress.ts';
 import { retrying, TRIES_TO_END } from './retry.ts';
-import { topicName } from './topic/naming.ts';
-import { Outbox } from './topic/outbox.ts';
 import { printState } from './topic/state.ts';
 
-const MAX_IN_FLIGHT_BYTES = 32 << 20;
 const REMEMBER_MS = 60_000;
 const MEASURE_MS = 5000;
-
-const selectionOf = (config: Config): string =>
-  createHash('sha256')
-    .update(JSON.stringify((config.source as { tables?: unknown }).tables ?? null))
-    .digest('hex')
-    .slice(0, 16);
-
-/** Everything that beginning needs, over an opened source. */
-export const beginOptions = (
-  parts: PipelineParts,
-  source: Source,
-  again: readonly TableName[],
-): BeginOptions => {
-  const { config, kind, publisher, progress, nowMs, nowUs, finishBatch } = parts;
-  const outbox = new Outbox({
-    publisher,
-    prefix: config.name,
-    block: source.block,
-    nowUs,
-    maxInFlightBytes: MAX_IN_FLIGHT_BYTES,
-    finish: finishBatch,
-  });
-  return {
-    name: config.name,
-    kind,
-    source,
-    publisher,
-    outbox,
-    selection: selectionOf(config),
-    snapshot: config.snapshot,
-    capture: () => ({
-      reader: source.log(),
-      maxTransactionBytes: config.topic.max_transaction_mb << 20,
-      topicOf: (table) => topicName(config.name, table),
-      nowMs,
-      onDurable: (checkpoint, events) => progress.captured(checkpoint, events),
-    }),
-    onProgress: (step) => progress.snapshot(step),
-    onStep: (message) => progress.step(message),
-    nowMs,
-    again,
-  };
-};
 
 /** A failure here is no news: what keeps the source from answering ends the log as well. */
 const rememberSource = async ({ config, kind, publisher }: PipelineParts, source: Source): Promise<void> => {

@@ -1,6 +1,6 @@
 // Owns the commands that mend a stopped pipeline: resume --accept-gap and snapshot. Each says what it did.
 import { acceptGap, LOST_HISTORY } from '../begin.ts';
-import { beginOptions } from '../capture-half.ts';
+import { beginOptions } from '../begin-options.ts';
 import { type TableName, tableText } from '../change/schema.ts';
 import type { Config } from '../config.ts';
 import { asVarveError, VarveError } from '../errors.ts';

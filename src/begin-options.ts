@@ -1,0 +1,55 @@
+// Owns what beginning needs, put together from a pipeline's parts and its opened source.
+import { createHash } from 'node:crypto';
+import type { BeginOptions } from './begin.ts';
+import type { TableName } from './change/schema.ts';
+import type { Config } from './config.ts';
+import type { Source } from './connector.ts';
+import type { PipelineParts } from './pipeline-parts.ts';
+import { topicName } from './topic/naming.ts';
+import { Outbox } from './topic/outbox.ts';
+
+const MAX_IN_FLIGHT_BYTES = 32 << 20;
+
+/** Ordinals of a half published transaction mean nothing under another selection of tables. */
+const selectionOf = (config: Config): string =>
+  createHash('sha256')
+    .update(JSON.stringify((config.source as { tables?: unknown }).tables ?? null))
+    .digest('hex')
+    .slice(0, 16);
+
+/** Everything that beginning needs, over an opened source. */
+export const beginOptions = (
+  parts: PipelineParts,
+  source: Source,
+  again: readonly TableName[],
+): BeginOptions => {
+  const { config, kind, publisher, progress, nowMs, nowUs, finishBatch } = parts;
+  const outbox = new Outbox({
+    publisher,
+    prefix: config.name,
+    block: source.block,
+    nowUs,
+    maxInFlightBytes: MAX_IN_FLIGHT_BYTES,
+    finish: finishBatch,
+  });
+  return {
+    name: config.name,
+    kind,
+    source,
+    publisher,
+    outbox,
+    selection: selectionOf(config),
+    snapshot: config.snapshot,
+    capture: () => ({
+      reader: source.log(),
+      maxTransactionBytes: config.topic.max_transaction_mb << 20,
+      topicOf: (table) => topicName(config.name, table),
+      nowMs,
+      onDurable: (checkpoint, events) => progress.captured(checkpoint, events),
+    }),
+    onProgress: (step) => progress.snapshot(step),
+    onStep: (message) => progress.step(message),
+    nowMs,
+    again,
+  };
+};
