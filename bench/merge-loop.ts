@@ -94,6 +94,7 @@ const change = async (table: TableSink): Promise<MergeTimes[]> => {
 };
 
 const sink = openParquetSink({
+  pipeline: 'bench',
   directory,
   memoryMb: 1024,
   collapse: true,

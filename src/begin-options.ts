@@ -5,8 +5,16 @@ import type { TableName } from './change/schema.ts';
 import type { Config } from './config.ts';
 import type { Source } from './connector.ts';
 import type { PipelineParts } from './pipeline-parts.ts';
-import { topicName } from './topic/naming.ts';
+import { tableDirectories } from './sinks/parquet/layout.ts';
+import { claimTopic, topicName } from './topic/naming.ts';
 import { Outbox } from './topic/outbox.ts';
+
+/** Every pair is found before anything is published: half a table cannot be taken back. */
+const refuseMeetingNames = (config: Config, tables: readonly TableName[]): void => {
+  const claims = new Map<string, TableName>();
+  for (const table of tables) claimTopic(claims, config.name, table);
+  if (config.table !== undefined) tableDirectories(tables.map(([namespace, name]) => ({ namespace, name })));
+};
 
 const MAX_IN_FLIGHT_BYTES = 32 << 20;
 
@@ -50,6 +58,7 @@ export const beginOptions = (
     onProgress: (step) => progress.snapshot(step),
     onStep: (message) => progress.step(message),
     nowMs,
+    refuseMeetingNames: (tables) => refuseMeetingNames(config, tables),
     again,
   };
 };

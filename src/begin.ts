@@ -40,6 +40,8 @@ export type BeginOptions = {
   onProgress: (progress: SnapshotProgress) => void;
   onStep: (message: string) => void;
   nowMs: () => number;
+  /** Throws when two tables would become one topic or one folder. */
+  refuseMeetingNames: (tables: readonly TableName[]) => void;
   /** Tables to read again although their snapshot is complete (a repair). */
   again: readonly TableName[];
 };
@@ -90,6 +92,12 @@ const refuseStaleTables = ({ publisher, again, name }: BeginOptions): void => {
   }
 };
 
+const listTables = async ({ source, refuseMeetingNames }: BeginOptions): Promise<TableName[]> => {
+  const tables = (await source.tables()).map((table) => table.name);
+  refuseMeetingNames(tables);
+  return tables;
+};
+
 type Records = Readonly<Record<string, object | null>>;
 
 const writeState = async (options: BeginOptions, records: Records): Promise<void> => {
@@ -121,7 +129,7 @@ export const identityRecord = async ({
 const startAnew = async (options: BeginOptions, signal: AbortSignal): Promise<Begun> => {
   const { source, publisher, outbox, selection, snapshot, onStep } = options;
   const epoch = (read<EpochRecord>(publisher, STATE_KEYS.epoch)?.epoch ?? 0) + 1;
-  const tables = (await source.tables()).map((table) => table.name);
+  const tables = await listTables(options);
   const intent: IntentRecord = { epoch, tables };
   await writeStateAt('begin.intent', options, {
     ...(await identityRecord(options)),
@@ -192,15 +200,10 @@ const readTables = async (
   }
 };
 
-const tablesToRead = async ({
-  source,
-  publisher,
-  again,
-  name,
-  snapshot,
-}: BeginOptions): Promise<TableName[]> => {
+const tablesToRead = async (options: BeginOptions): Promise<TableName[]> => {
+  const { publisher, again, name, snapshot } = options;
   if (snapshot.mode === 'never' && again.length === 0) return [];
-  const tables = (await source.tables()).map((table) => table.name);
+  const tables = await listTables(options);
   const wanted = new Set(again.map(tableText));
   return tables.filter((table) => {
     const record = read<SnapshotRecord>(publisher, STATE_KEYS.snapshot(topicName(name, table)));
@@ -280,7 +283,7 @@ export const acceptGap = async (options: BeginOptions): Promise<{ from: string; 
   await refuseWithoutGap(options, checkpoint);
   const epoch = (read<EpochRecord>(publisher, STATE_KEYS.epoch)?.epoch ?? 0) + 1;
   await source.dropUnused();
-  await source.prepare((await source.tables()).map((table) => table.name));
+  await source.prepare(await listTables(options));
   const resume = await source.beginLog();
   const gaps = [...publisher.state().keys()].filter((key) => key.startsWith('gap/')).length;
   await writeState(options, {

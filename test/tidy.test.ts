@@ -25,6 +25,7 @@ const indexedFiles: ReadonlySet<string> = new Set([
   'connectors/postgres/encode-number.ts',
   'connectors/postgres/encode-scan.ts',
   'connectors/postgres/encode-text.ts',
+  'connectors/postgres/encode-zoned.ts',
   'connectors/postgres/log-reader-events.ts',
   'connectors/postgres/pgoutput-cursor.ts',
   'connectors/postgres/pgoutput.ts',

@@ -64,8 +64,8 @@ const twoDigitsAt = (bytes: Uint8Array, at: number): number =>
 type PlainRange = { start: number; end: number; digits: number };
 
 /**
- * A time in a year of four digits, which nearly every one is: every character is looked at while it is copied. False,
- * and nothing written, for all others.
+ * A time in a year of four digits, which nearly every one is: every character is looked at while it is
+ * copied. False, and nothing written, for all others.
  */
 const writePlain = (out: ByteWriter, bytes: Uint8Array, { start, end, digits }: PlainRange): boolean => {
   const width = end - start - UTC.length;

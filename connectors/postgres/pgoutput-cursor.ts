@@ -5,7 +5,7 @@ import { VarveError } from '../../src/errors.ts';
 // A name may begin with U+FEFF, which a decoder drops unless told otherwise.
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** One bigint in two halves, the low one first, as all platforms of Node have it: shifting would make three more. */
+/** One bigint and its halves, low one first as on all platforms of Node: shifting would make three more. */
 const WHOLE = new BigUint64Array(1);
 const HALVES = new Uint32Array(WHOLE.buffer);
 

@@ -33,7 +33,7 @@ export type CaptureOptions = {
   onDurable: (checkpoint: Checkpoint, events: number) => void;
   /** Tables about to be read again: what makes them stale until then is being mended. By `tableText`. */
   mending?: ReadonlySet<string>;
-  /** Stop before the first transaction at or after this position; everything before it is durable on return. */
+  /** Stop before the first transaction at or after this position; all before it is durable on return. */
   before?: bigint;
   /** Ends the loop after a durable checkpoint for which this is true. */
   until?: (resume: ResumePoint) => boolean;
@@ -137,9 +137,9 @@ export class Capture {
     if (done.epoch === this.#options.epoch && done.position === position) return part.ordinal;
     throw new VarveError(
       'history_gap',
-      `A transaction that was half published (order ${part.order}) did not come again; the source went on at ` +
-        'position ' +
-        `${position.toString(16)}. Its rest is lost: varve snapshot FILE --all reads the tables again.`,
+      `A transaction that was half published (order ${part.order}) did not come again; the source went on ` +
+        `at position ${position.toString(16)}. Its rest is lost: varve snapshot FILE --all ` +
+        'reads the tables again.',
       { facts: { expected: part.order, got: position } },
     );
   }
@@ -196,6 +196,8 @@ export class Capture {
   }
 
   async #idle({ resume, isAsked }: Idle): Promise<void> {
+    // The rest of a half published transaction is still to come: what is done of it must stay known.
+    if (this.#checkpoint.part !== null) return;
     this.#moveTo(resume);
     const { outbox, until, nowMs } = this.#options;
     const isDue = isAsked || nowMs() - this.#idleMs >= IDLE_CHECKPOINT_MS || until?.(resume) === true;

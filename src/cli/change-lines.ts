@@ -46,7 +46,9 @@ const showRow = (
   if (row === null) return null;
   const shown = columns.map(({ name, type }, at): [string, Printable][] => {
     if (unchanged.includes(name)) return [];
-    return [[name, texts[name] ?? printable(row[fields[at] ?? ''] ?? null, type)]];
+    // A column may be called constructor: only what the object itself holds counts.
+    const text = Object.hasOwn(texts, name) ? texts[name] : undefined;
+    return [[name, text ?? printable(row[fields[at] ?? ''] ?? null, type)]];
   });
   return Object.fromEntries(shown.flat());
 };

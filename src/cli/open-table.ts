@@ -14,6 +14,7 @@ export const openSink = ({ name, table }: Config, publisher: Publisher, { log }:
     ? null
     : openParquetSink({
         directory: table.location,
+        pipeline: name,
         memoryMb: table.memory_mb,
         collapse: table.same_transaction === 'collapse',
         lateWindowMs: table.late_window_hours * HOUR_MS,

@@ -2,10 +2,10 @@
 
 const utf8 = new TextEncoder();
 
-/** Below this many bytes a loop is faster than a call; of a part, a view would have to be made for the call. */
+/** Below this many bytes a loop is faster than a call, which for a part of an array would need a view. */
 const SHORT = { whole: 16, part: 64, text: 64 } as const;
 
-/** One bigint and its two halves, so that none is made only to be cut; as little-endian as the platforms are. */
+/** One bigint and its halves, low one first as on all platforms of Node: cutting would make more. */
 const WHOLE = new BigInt64Array(1);
 const HALVES = new Int32Array(WHOLE.buffer);
 

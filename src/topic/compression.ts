@@ -13,8 +13,9 @@ const gzip: Codec = {
   decompress: (bytes) => gunzipSync(bytes, { maxOutputLength: MAX_DECOMPRESSED_BYTES }),
 };
 
-// Level 1: twice the speed of the default for a tenth more bytes, and the topic is not where data rests. A window of
-// 128 kB stays in the processor's cache, and changes are like those just before them: faster, and smaller too.
+// Level 1: twice the speed of the default for a tenth more bytes, and the topic is not where data rests. A
+// window of 128 kB stays in the processor's cache, and changes are like those just before them: faster, and
+// smaller too.
 const ZSTD_PARAMS = { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_windowLog]: 17 };
 
 const zstd: Codec = {

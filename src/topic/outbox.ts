@@ -1,4 +1,4 @@
-// Owns what waits to be published: one record batch a topic, the schemas its records need, and how much is in flight.
+// Owns what waits to be published: a batch a topic, the schemas it needs, and how much is in flight.
 // Knows neither where changes come from nor what a transaction is; it never splits one atomic write.
 import type { RowChange } from '../change/event.ts';
 import { formatOrder, type Order, type OrderParts } from '../change/order.ts';
@@ -14,10 +14,10 @@ import type { Publisher, Slice, StateRecord } from './publisher.ts';
 import { RecordBatchBuilder } from './record-batch.ts';
 import { printState, type SchemaRecord, STATE_KEYS } from './state.ts';
 
-/** One is being made durable, one waits: what arrives meanwhile shares the next, so that small changes share a sync. */
+/** One is being made durable, one waits: small changes that arrive meanwhile share the next one's sync. */
 const MAX_IN_FLIGHT_WRITES = 2;
 
-export type OutboxOptions = {
+type OutboxOptions = {
   publisher: Publisher;
   /** First part of every topic's name. */
   prefix: string;
@@ -51,9 +51,9 @@ const refuseOtherKey = (topic: string, known: SchemaRecord, schema: TableSchema)
   if (before === after) return;
   throw new VarveError(
     'key_changed',
-    `The key of ${topic} changed from (${keyText(known)}) to (${keyText(schema)}). Its rows can no longer be ` +
-      'told apart ' +
-      'as before. Put the old key back, or drop the table and its topic and start with varve reset FILE.',
+    `The key of ${topic} changed from (${keyText(known)}) to (${keyText(schema)}). Its rows can no longer ` +
+      'be told apart as before. Put the old key back, or drop the table and its topic and start ' +
+      'with varve reset FILE.',
     { facts: { topic, before: keyText(known), after: keyText(schema) } },
   );
 };
@@ -102,7 +102,7 @@ export class Outbox {
     return found;
   }
 
-  /** Registers schemas, makes the topic; the schema record rides with the next flush. `first`: order it holds from. */
+  /** Registers schemas, makes the topic. The schema record, from `first` on, goes with the next flush. */
   async open(table: PreparedTable, first: Order): Promise<TableOut> {
     const { publisher, prefix, block } = this.#options;
     claimTopic(this.#claims, prefix, table.schema.name);
@@ -133,7 +133,7 @@ export class Outbox {
     return out;
   }
 
-  /** Everything of `table` goes out as `relaxed` from now on, because a NULL came where its schema said none could. */
+  /** From now on `column` of `table` is optional: a NULL came where its schema said none could. */
   async relax(table: PreparedTable, column: number, first: Order): Promise<TableOut> {
     const out = await this.open(table.relax(column), first);
     this.#outs.set(table, out);
@@ -171,8 +171,8 @@ export class Outbox {
   }
 
   /**
-   * Hands everything over as one atomic write with `state`. Waits only for room; `durable` of the answer resolves when
-   * it is on disk. A write that failed fails every later flush.
+   * Hands everything over as one atomic write with `state`. Waits only for room; `durable` of the answer
+   * resolves when it is on disk. A write that failed fails every later flush.
    */
   async flush(state: readonly StateRecord[]): Promise<{ durable: Promise<void> }> {
     const slices: Slice[] = [];

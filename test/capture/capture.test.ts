@@ -1,70 +1,16 @@
-// The capture loop over scripted logs and the real embedded topic: whole transactions, checkpoints, parts,
-// resumption.
+// The capture loop over scripted logs and the real embedded topic: whole transactions, checkpoints, parts, resumption.
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
-import { Capture, type CaptureOptions } from '../../src/capture/capture.ts';
+import { test } from 'node:test';
 import { parseOrder } from '../../src/change/order.ts';
 import { VarveError } from '../../src/errors.ts';
 import { openEmbeddedFeed } from '../../src/topic/embedded/feed.ts';
-import { openEmbeddedPublisher } from '../../src/topic/embedded/publisher.ts';
-import { Outbox } from '../../src/topic/outbox.ts';
 import type { Publisher } from '../../src/topic/publisher.ts';
 import { readRecords } from '../../src/topic/record-batch.ts';
 import { type Checkpoint, readState, STATE_KEYS } from '../../src/topic/state.ts';
-import {
-  EMPTY_BLOCK,
-  insert,
-  type ScriptedLog,
-  scriptedLog,
-  textTable,
-  transaction,
-} from '../support/scripted-log.ts';
+import { captureBench } from '../support/capture-bench.ts';
+import { insert, scriptedLog, textTable, transaction } from '../support/scripted-log.ts';
 
-const START: Checkpoint = { resume: '0', part: null, selection: 'all', commitTs: '0' };
 const TOPIC = 'test.public.t';
-
-type Bench = {
-  publisher: Publisher;
-  path: string;
-  run(log: ScriptedLog, more?: Partial<CaptureOptions>): Promise<void>;
-};
-
-const bench = async (t: TestContext): Promise<Bench> => {
-  const path = await mkdtemp(join(tmpdir(), 'varve-capture-'));
-  const publisher = await openEmbeddedPublisher({ path, now: Date.now, randomId: randomUUID });
-  t.after(async () => {
-    await publisher.close();
-    await rm(path, { recursive: true });
-  });
-  const run = async (log: ScriptedLog, more: Partial<CaptureOptions> = {}): Promise<void> => {
-    const outbox = new Outbox({
-      publisher,
-      prefix: 'test',
-      block: EMPTY_BLOCK,
-      nowUs: () => 1n,
-      maxInFlightBytes: 1 << 20,
-      finish: (builder) => builder.finish(null),
-    });
-    const from = readState<Checkpoint>(publisher.state(), STATE_KEYS.checkpoint) ?? START;
-    await new Capture({
-      reader: log,
-      outbox,
-      epoch: 1,
-      from,
-      selection: 'all',
-      maxTransactionBytes: 1 << 20,
-      topicOf: ([namespace, name]) => `test.${namespace}.${name}`,
-      nowMs: Date.now,
-      onDurable: () => undefined,
-      ...more,
-    }).run(new AbortController().signal);
-  };
-  return { publisher, path, run };
-};
 
 /** [position, ordinal] of every record, in the order of the topic. */
 const published = async (path: string, topic = TOPIC): Promise<[number, number][]> => {
@@ -92,7 +38,7 @@ const checkpointOf = (publisher: Publisher): Checkpoint => {
 const table = textTable('t', ['id', 'v']);
 
 test('whole transactions are published with the checkpoint that covers them, then confirmed', async (t) => {
-  const { publisher, path, run } = await bench(t);
+  const { publisher, path, run } = await captureBench(t);
   const log = scriptedLog([
     [...transaction(10, [[table, ['a', 'x']]]), ...transaction(20, [[table, ['b', 'y']]])],
   ]);
@@ -106,7 +52,7 @@ test('whole transactions are published with the checkpoint that covers them, the
 });
 
 test('a transaction whose commit never came leaves nothing behind', async (t) => {
-  const { publisher, path, run } = await bench(t);
+  const { publisher, path, run } = await captureBench(t);
   const torn = transaction(20, [[table, ['b', 'y']]]).slice(0, 2);
   await run(scriptedLog([transaction(10, [[table, ['a', 'x']]])]));
   await run(scriptedLog([torn]));
@@ -115,7 +61,7 @@ test('a transaction whose commit never came leaves nothing behind', async (t) =>
 });
 
 test('a huge transaction goes out in parts, and after a kill only the rest is published', async (t) => {
-  const { publisher, path, run } = await bench(t);
+  const { publisher, path, run } = await captureBench(t);
   const rows = Array.from({ length: 50 }, (_, at) => [table, [`k${at}`, 'x'.repeat(1000)]] as const);
   const all = transaction(30, rows);
   await run(scriptedLog([all.slice(0, 41)]), { maxTransactionBytes: 4000 });
@@ -132,8 +78,23 @@ test('a huge transaction goes out in parts, and after a kill only the rest is pu
   assert.deepEqual([checkpointOf(publisher).resume, checkpointOf(publisher).part], ['31', null]);
 });
 
+test('a source that idles before it sends a half published transaction again changes nothing', async (t) => {
+  const { publisher, path, run } = await captureBench(t);
+  const rows = Array.from({ length: 20 }, (_, at) => [table, [`k${at}`, 'x'.repeat(1000)]] as const);
+  const all = transaction(30, rows);
+  await run(scriptedLog([all.slice(0, 15)]), { maxTransactionBytes: 4000 });
+  const half = checkpointOf(publisher);
+  await run(scriptedLog([[{ kind: 'idle', resume: '25', isAsked: true }]]));
+  assert.deepEqual(checkpointOf(publisher), half);
+  await run(scriptedLog([[{ kind: 'idle', resume: '25', isAsked: false }], all]));
+  assert.deepEqual(
+    await published(path),
+    rows.map((_, at) => [30, at]),
+  );
+});
+
 test('a half published transaction that does not come again is a gap, not a shrug', async (t) => {
-  const { run } = await bench(t);
+  const { run } = await captureBench(t);
   const rows = Array.from({ length: 20 }, (_, at) => [table, [`k${at}`, 'x'.repeat(1000)]] as const);
   await run(scriptedLog([transaction(30, rows).slice(0, 15)]), { maxTransactionBytes: 4000 });
   const gap = run(scriptedLog([transaction(40, [[table, ['a', 'x']]])]));
@@ -141,7 +102,7 @@ test('a half published transaction that does not come again is a gap, not a shru
 });
 
 test('another selection of tables is refused while a transaction is half published', async (t) => {
-  const { run } = await bench(t);
+  const { run } = await captureBench(t);
   const rows = Array.from({ length: 20 }, (_, at) => [table, [`k${at}`, 'x'.repeat(1000)]] as const);
   await run(scriptedLog([transaction(30, rows).slice(0, 15)]), { maxTransactionBytes: 4000 });
   const other = run(scriptedLog([transaction(30, rows)]), { selection: 'fewer' });
@@ -149,7 +110,7 @@ test('another selection of tables is refused while a transaction is half publish
 });
 
 test('a NULL in a column that the schema calls required relaxes the column and loses nothing', async (t) => {
-  const { publisher, path, run } = await bench(t);
+  const { publisher, path, run } = await captureBench(t);
   await run(
     scriptedLog([
       transaction(10, [
@@ -168,7 +129,7 @@ test('a NULL in a column that the schema calls required relaxes the column and l
 });
 
 test('stopping before a position leaves that transaction unread, and all before it durable', async (t) => {
-  const { publisher, path, run } = await bench(t);
+  const { publisher, path, run } = await captureBench(t);
   const chunk = [...transaction(10, [[table, ['a', 'x']]]), ...transaction(20, [[table, ['b', 'y']]])];
   await run(scriptedLog([chunk], { ends: false }), { before: 20n });
   assert.deepEqual(await published(path), [[10, 0]]);
@@ -176,7 +137,7 @@ test('stopping before a position leaves that transaction unread, and all before 
 });
 
 test('it ends once a durable checkpoint reaches what was asked for, also on an idle stream', async (t) => {
-  const { publisher, run } = await bench(t);
+  const { publisher, run } = await captureBench(t);
   const until = (resume: string): boolean => Number(resume) >= 99;
   await run(
     scriptedLog([transaction(10, [[table, ['a', 'x']]]), [{ kind: 'idle', resume: '99', isAsked: false }]], {
@@ -188,7 +149,7 @@ test('it ends once a durable checkpoint reaches what was asked for, also on an i
 });
 
 test('truncates stand between the rows that surround them', async (t) => {
-  const { path, run } = await bench(t);
+  const { path, run } = await captureBench(t);
   const [begin, , commit] = transaction(10, [[table, ['a', 'x']]]);
   assert.ok(begin && commit);
   const events = [
@@ -207,7 +168,7 @@ test('truncates stand between the rows that surround them', async (t) => {
 });
 
 test('rows that changed without events stop the pipeline, and the next start still knows it', async (t) => {
-  const { publisher, run } = await bench(t);
+  const { publisher, run } = await captureBench(t);
   const log = scriptedLog([
     transaction(10, [[table, ['a', 'x']]]),
     [{ kind: 'stale', table: ['public', 't'], reason: 'rewritten' }],
@@ -218,7 +179,7 @@ test('rows that changed without events stop the pipeline, and the next start sti
 });
 
 test('a key that changed stops the table', async (t) => {
-  const { run } = await bench(t);
+  const { run } = await captureBench(t);
   const other = { ...table, schema: { ...table.schema, key: [1] } };
   await run(scriptedLog([transaction(10, [[table, ['a', 'x']]])]));
   const changed = run(scriptedLog([transaction(20, [[other, ['a', 'x']]])]));
@@ -226,7 +187,7 @@ test('a key that changed stops the table', async (t) => {
 });
 
 test('a publisher that fails stops the capture and nothing is confirmed', async (t) => {
-  const { publisher, run } = await bench(t);
+  const { publisher, run } = await captureBench(t);
   const log = scriptedLog([transaction(10, [[table, ['a', 'x']]])], { ends: false });
   t.mock.method(publisher, 'write', () => Promise.reject(new VarveError('disk_full', 'The disk is full.')));
   await assert.rejects(run(log), (thrown) => thrown instanceof VarveError && thrown.kind === 'disk_full');
@@ -234,7 +195,7 @@ test('a publisher that fails stops the capture and nothing is confirmed', async 
 });
 
 test('what makes a table stale is passed over while that table is being read again', async (t) => {
-  const { publisher, run } = await bench(t);
+  const { publisher, run } = await captureBench(t);
   const stale = { kind: 'stale' as const, table: ['public', 't'] as const, reason: 'rewritten' };
   await run(scriptedLog([transaction(10, [[table, ['a', 'x']]]), [stale]]), {
     mending: new Set(['public.t']),

@@ -138,10 +138,11 @@ test('what is typed wrongly ends with 2 and says how it is typed', async () => {
     [['resume', 'pipeline.yaml'], /--accept-gap/],
     [['reset', 'pipeline.yaml'], /--yes/],
   ];
-  for (const [words, says] of wrong) {
+  const say = async ([words, says]: [string[], RegExp]): Promise<void> => {
     const { stdout, stderr } = await pipeline.run(words, 2);
     assert.match(stdout + stderr, says, words.join(' '));
-  }
+  };
+  await Promise.all(wrong.map(say));
   assert.match((await pipeline.run(['help'])).stdout, /varve asof FILE TABLE/);
   assert.match((await pipeline.run(['asof', '--help'])).stdout, /--where SQL/);
   assert.match((await pipeline.run(['--version'])).stdout, /^\d+\.\d+\.\d+\n$/);

@@ -45,12 +45,21 @@ export const runInProcess = async (
   }
 };
 
+/** `target` with some of its methods in other hands. */
+export const overriding = <Part extends object>(target: Part, over: Partial<Part>): Part =>
+  new Proxy(target, {
+    get: (_, name) => {
+      const value: unknown = Reflect.get(over, name) ?? Reflect.get(target, name);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+
 /** A source whose log is read by `wrap`'s reader. */
 export const withLog =
   ({ source }: PipelineParts, wrap: (reader: Reader) => Reader): (() => Promise<Source>) =>
   async () => {
     const opened = await source();
-    return Object.assign(Object.create(opened), { log: () => wrap(opened.log()) }) as Source;
+    return overriding(opened, { log: () => wrap(opened.log()) });
   };
 
 const kept = (event: Event): Event =>

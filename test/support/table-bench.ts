@@ -1,5 +1,6 @@
 // Owns one Iceberg table in process: a real merge engine, a local folder, a clock that the test moves, and record batches of
 // a small made-up table. No topic, no source.
+import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,21 +12,47 @@ import { openTable, type ParquetTable } from '../../src/sinks/parquet/table.ts';
 import type { CommitReport, FoldContext } from '../../src/sinks/sink.ts';
 import type { FeedBatch } from '../../src/topic/feed.ts';
 import { type EventRecord, EventWriter, NUMBERS } from '../sinks/engine/event-batches.ts';
+import { readTable, rowTexts } from './table-rows.ts';
 
 export const TOPIC_ID = 'topic';
 
 const pad = (value: number, width: number): string => value.toString(16).padStart(width, '0');
 /** The order of the `n`th transaction, one change each. */
-export const orderAt = (n: number): string => `00000001.${pad(n, 24)}.1.${pad(0, 12)}`;
+const orderAt = (n: number): string => `00000001.${pad(n, 24)}.1.${pad(0, 12)}`;
 
 /** The `n`th change: key `id` gets the value `a`. Commit times are a second apart. */
-export const upsert = (n: number, id: number, a: number): EventRecord => ({
+const upsert = (n: number, id: number, a: number): EventRecord => ({
   op: 'u',
   order: orderAt(n),
   ts: 1_700_000_000_000_000n + BigInt(n) * 1_000_000n,
   key: { id: BigInt(id) },
   row: { id: BigInt(id), a: { int: a }, b: null },
 });
+
+const KEYS = 7;
+/** The `n`th change: its key and its value follow from `n`. */
+export const changeAt = (n: number): EventRecord => upsert(n, n % KEYS, n * 10);
+
+/** Asserts what changes 1 to `count` leave: every value a version, the last of each key current. */
+export const holdsChanges = async ({ location }: TableBench, count: number): Promise<void> => {
+  const numbers = Array.from({ length: count }, (_, at) => at + 1);
+  assert.deepEqual(
+    rowTexts(await readTable(location, 't'), ['id', 'a', 'is_current']),
+    numbers.map((n) => `${n % KEYS} ${n * 10} ${n + KEYS > count}`),
+  );
+};
+
+/** A commit a change, and a step of upkeep after it, as the fold does it. */
+export const changeMany = async (bench: TableBench, first: number, last: number): Promise<void> => {
+  for (let n = first; n <= last; n++) {
+    await bench.commit([changeAt(n)]);
+    await bench.table.maintain();
+  }
+};
+
+export const upkeep = async ({ table }: TableBench): Promise<void> => {
+  while ((await table.maintain()) !== 'done');
+};
 
 export class TableBench implements AsyncDisposable {
   readonly directory: string;

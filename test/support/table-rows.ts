@@ -40,7 +40,8 @@ const printed = ({ id, type }: IcebergField): string => {
   return `f${id}::varchar`;
 };
 
-const selectRows = (fields: readonly IcebergField[], files: readonly LiveFile[]): string => {
+/** Live rows, columns named by field id: `f1`, `f2`. */
+const liveRows = (fields: readonly IcebergField[], files: readonly LiveFile[]): string => {
   const data = files.filter(({ content }) => content === 'data');
   const deletes = files.filter(({ content }) => content === 'position_deletes');
   const schema = fields.map(
@@ -49,38 +50,65 @@ const selectRows = (fields: readonly IcebergField[], files: readonly LiveFile[])
   const dead =
     deletes.length === 0
       ? ''
-      : `where not exists (select 1 from read_parquet(${paths(deletes)}, hive_partitioning = false) d
-         where d.file_path = 'file://' || f.filename and d.pos = f.file_row_number)`;
-  const order = fields.find(({ name }) => name === '_order')?.id;
+      : `anti join (select file_path, pos from read_parquet(${paths(deletes)}, hive_partitioning = false)) d
+         on d.file_path = 'file://' || f.filename and d.pos = f.file_row_number`;
   return (
-    `select ${fields.map(printed).join(', ')} from read_parquet(${paths(data)}, schema = MAP {${schema.join(', ')}}, ` +
-    `filename = true, file_row_number = true, hive_partitioning = false) f ${dead} order by f${order}`
+    `read_parquet(${paths(data)}, schema = MAP {${schema.join(', ')}}, ` +
+    `filename = true, file_row_number = true, hive_partitioning = false) f ${dead}`
   );
 };
 
-/** What a table of any name holds; `[]` where it is there and empty. Throws when it is not there. */
-export const readTable = async (location: string, name: string, schema = 'public'): Promise<ReadTable> => {
+const runSql = async (sql: string): Promise<(string | null)[][]> => {
+  const instance = await DuckDBInstance.create(':memory:', { memory_limit: '1GB' });
+  const connection = await instance.connect();
+  try {
+    const reader = await connection.runAndReadAll(sql);
+    return reader.getRowsJson() as (string | null)[][];
+  } finally {
+    connection.closeSync();
+    instance.closeSync();
+  }
+};
+
+type OpenedTable = Omit<ReadTable, 'rows'>;
+
+const openFiles = async (location: string, name: string, schema: string): Promise<OpenedTable> => {
   const root = join(location, directoryName(schema), directoryName(name));
   const store = openLocalStore(root, { uuid: randomUUID });
   const io = { store, now: Date.now, uuid: randomUUID, onHintFailure: () => undefined };
   const state = await loadTable(io, toFileUri(root));
   if (state === null) throw new Error(`there is no table at ${root}`);
-  const { fields, version } = state;
   const files = [...(await liveFiles(store, state)).values()];
-  const metadata = join(root, 'metadata', `v${version}.metadata.json`);
-  if (files.every(({ content }) => content !== 'data')) return { state, fields, files, rows: [], metadata };
-  const instance = await DuckDBInstance.create(':memory:');
-  const connection = await instance.connect();
-  try {
-    const reader = await connection.runAndReadAll(selectRows(fields, files));
-    const rows = (reader.getRowsJson() as (string | null)[][]).map((values) =>
-      Object.fromEntries(fields.map((field, at) => [field.name, values[at] ?? null])),
-    );
-    return { state, fields, files, rows, metadata };
-  } finally {
-    connection.closeSync();
-    instance.closeSync();
-  }
+  const metadata = join(root, 'metadata', `v${state.version}.metadata.json`);
+  return { state, fields: state.fields, files, metadata };
+};
+
+/** What a table of any name holds; `[]` where it is there and empty. Throws when it is not there. */
+export const readTable = async (location: string, name: string, schema = 'public'): Promise<ReadTable> => {
+  const opened = await openFiles(location, name, schema);
+  const { fields, files } = opened;
+  if (files.every(({ content }) => content !== 'data')) return { ...opened, rows: [] };
+  const order = fields.find((field) => field.name === '_order')?.id;
+  const found = await runSql(
+    `select ${fields.map(printed).join(', ')} from ${liveRows(fields, files)} order by f${order}`,
+  );
+  const rows = found.map((values) =>
+    Object.fromEntries(fields.map((field, at) => [field.name, values[at] ?? null])),
+  );
+  return { ...opened, rows };
+};
+
+/** Expressions over all live rows of a table that is too large to read, such as `count(*)`, as text. */
+export const measureTable = async (
+  location: string,
+  name: string,
+  expressions: readonly string[],
+): Promise<(string | null)[]> => {
+  const { fields, files } = await openFiles(location, name, 'public');
+  const columns = fields.map((field) => `f${field.id} as "${field.name}"`).join(', ');
+  const values = expressions.map((expression) => `(${expression})::varchar`).join(', ');
+  const [row] = await runSql(`select ${values} from (select ${columns} from ${liveRows(fields, files)})`);
+  return row ?? [];
 };
 
 /** The rows as one text each, in order, of the named columns only. */

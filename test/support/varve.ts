@@ -4,9 +4,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { atLevel } from './level.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
-const RUN_LIMIT_MS = 120_000;
+const RUN_LIMIT_MS = atLevel({ test: 120_000, all: 600_000, deep: 7_200_000 });
 
 export type Finished = { code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string };
 

@@ -1,9 +1,10 @@
 // Owns the sink of Iceberg tables on local disk: one merge engine for all tables, one table a topic.
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { DeadRecord, Sink, TableSink } from '../sink.ts';
 import { Engine } from './engine/engine.ts';
 import { tableDirectories } from './layout.ts';
+import { storeError } from './store-error.ts';
 import { openLocalStore, toFileUri } from './store-local.ts';
 import { openTable } from './table.ts';
 
@@ -11,8 +12,10 @@ const ENGINE_THREADS = 2;
 const ENGINE_IDLE_MS = 30_000;
 
 export type ParquetSinkOptions = {
-  /** Directory of the tables. */
+  /** Directory of the tables; several pipelines may share it. */
   directory: string;
+  /** Its name: of one pipeline there is one process. */
+  pipeline: string;
   memoryMb: number;
   /** Several changes of a row in one transaction are one version. */
   collapse: boolean;
@@ -41,11 +44,21 @@ class ParquetSink implements Sink {
     this.#options = options;
   }
 
-  /** The scratch folder lies beside the tables, so that finished files are adopted by a rename. */
+  /**
+   * The scratch folder lies beside the tables, so that finished files are adopted by a rename. A process that
+   * was killed left its own behind; the engine that it started may still be busy there.
+   */
   async #openEngine(): Promise<Engine> {
-    const { directory, memoryMb } = this.#options;
-    await mkdir(directory, { recursive: true });
-    this.#scratch = await mkdtemp(join(directory, '.varve-scratch-'));
+    const { directory, pipeline, memoryMb } = this.#options;
+    const scratch = join(directory, `.varve-scratch-${pipeline}`);
+    try {
+      await rm(scratch, { recursive: true, force: true });
+      await mkdir(scratch, { recursive: true });
+      this.#scratch = await mkdtemp(join(scratch, 'engine-'));
+    } catch (thrown) {
+      this.#engine = null;
+      throw storeError('make', scratch, thrown);
+    }
     return new Engine({
       memoryLimit: `${memoryMb}MB`,
       threads: ENGINE_THREADS,
@@ -79,7 +92,7 @@ class ParquetSink implements Sink {
   async close(): Promise<void> {
     const engine = await this.#engine?.catch(() => null);
     await engine?.[Symbol.asyncDispose]();
-    if (this.#scratch !== null) await rm(this.#scratch, { recursive: true, force: true });
+    if (this.#scratch !== null) await rm(dirname(this.#scratch), { recursive: true, force: true });
   }
 }
 

@@ -1,6 +1,7 @@
 // Owns the writing end of the log: frames are appended, made durable, and only then marked and believed.
 // After the first failure it takes back what is not durable and refuses everything. Knows no queue and no
 // retention rule.
+import { fstatSync, writevSync } from 'node:fs';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { VarveError } from '../../errors.ts';
 import { damaged, fileError, isMissing, segmentPath } from './directory.ts';
@@ -90,7 +91,7 @@ export class LogWriter {
       const bytes = await writeAll(this.#file, buffers, this.#current.bytes);
       await this.#file.datasync();
       // Written into a file without a name is written nowhere.
-      if ((await this.#file.stat()).nlink === 0) throw gone(this.#path);
+      if (fstatSync(this.#file.fd).nlink === 0) throw gone(this.#path);
       this.#current.bytes += bytes;
       this.#log.next = next;
       for (const { head } of appends) this.#log.state.apply(head);
@@ -163,6 +164,9 @@ export class LogWriter {
   }
 }
 
+/** As little as this is in the kernel's memory before a thread could be asked to put it there. */
+const SMALL_BYTES = 1 << 16;
+
 /** A short write is followed by its rest, which then says what is wrong. Returns the bytes written. */
 const writeAll = async (
   file: FileHandle,
@@ -173,7 +177,10 @@ const writeAll = async (
   let left = [...buffers];
   let written = 0;
   while (written < total) {
-    let { bytesWritten } = await file.writev(left, position + written);
+    let bytesWritten =
+      total < SMALL_BYTES
+        ? writevSync(file.fd, left, position + written)
+        : (await file.writev(left, position + written)).bytesWritten;
     written += bytesWritten;
     while (left[0] && bytesWritten >= left[0].length) bytesWritten -= (left.shift() as Uint8Array).length;
     if (left[0] && bytesWritten > 0) left = [left[0].subarray(bytesWritten), ...left.slice(1)];

@@ -1,5 +1,6 @@
 // Owns the one DuckDB connection of an engine: its limits, running SQL, columns in and columns out. Knows
 // no table.
+import './whole-text.ts';
 import { type DuckDBConnection, DuckDBDataChunk, DuckDBInstance, type DuckDBValue } from '@duckdb/node-api';
 import type { EngineValue } from '../columns-value.ts';
 import type { IcebergType } from '../iceberg-type.ts';

@@ -1,4 +1,5 @@
 // Owns the step between engine values and DuckDB's own value objects. Knows no table.
+import './whole-text.ts';
 import {
   BIGINT,
   BLOB,

@@ -1,0 +1,10 @@
+// Owns one repair of this process, to be imported before DuckDB's library, which decodes every text with a
+// TextDecoder of its own: a plain one drops a leading U+FEFF, and two keys would become one.
+
+class WholeTextDecoder extends TextDecoder {
+  constructor(label?: string, options?: TextDecoderOptions) {
+    super(label, { ignoreBOM: true, ...options });
+  }
+}
+
+globalThis.TextDecoder = WholeTextDecoder;
