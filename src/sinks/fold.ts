@@ -10,9 +10,9 @@ import type { CommitReport, FoldContext, TableSink, Upkeep } from './sink.ts';
 const READ_BYTES = 8 << 20;
 const WAIT_MS = 1000;
 
-export type FoldLimits = { intervalMs: number; rows: number; bytes: number };
+type FoldLimits = { intervalMs: number; rows: number; bytes: number };
 
-export type FoldOptions = {
+type FoldOptions = {
   feed: Feed;
   table: TableSink;
   topic: string;

@@ -1,14 +1,15 @@
-// Owns a table whose columns come, go, change their names and their types between its changes, and what must be remembered
-// of it: the same, whether the pipeline ran meanwhile or not.
+// Owns a table whose columns come, go, change their names and their types between its changes, and what must
+// be remembered of it: the same, whether the pipeline ran meanwhile or not.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestPostgres } from '../support/postgres.ts';
 
 export const SETUP = `
-  create table shape (id int primary key, num numeric(8,2), name varchar(10), gone text, twice text, kind text, z int);
+  create table shape (
+    id int primary key, num numeric(8,2), name varchar(10), gone text, twice text, kind text, z int);
   insert into shape values (1, 1.25, 'one', 'g1', 't1', 'k1', 1), (2, 2.5, 'two', 'g2', 't2', 'k2', 2)`;
 
 /** Each step is what happens between two looks of a pipeline; no step rewrites rows. */
-export const STEPS: readonly (readonly string[])[] = [
+const STEPS: readonly (readonly string[])[] = [
   ['alter table shape add added int', 'update shape set added = 7 where id = 1'],
   ['alter table shape rename name to label', "update shape set label = 'uno' where id = 1"],
   ["update shape set gone = 'G1' where id = 1", 'alter table shape drop gone'],
@@ -19,7 +20,8 @@ export const STEPS: readonly (readonly string[])[] = [
   ['alter table shape alter label type text', "update shape set label = 'more than ten' where id = 1"],
   [
     `begin; update shape set z = 4 where id = 1; alter table shape add late int;
-     update shape set late = 1 where id = 1; alter table shape rename z to zz; update shape set zz = 5 where id = 2; commit`,
+     update shape set late = 1 where id = 1; alter table shape rename z to zz;
+     update shape set zz = 5 where id = 2; commit`,
   ],
   ["insert into shape (id, label) values (3, 'three')", 'delete from shape where id = 2'],
 ];

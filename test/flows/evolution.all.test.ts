@@ -1,5 +1,5 @@
-// A table whose columns changed, read by engines that know nothing of Varve: by field id, so that a renamed column keeps its
-// old values and a dropped one's successor does not get them.
+// A table whose columns changed, read by engines that know nothing of Varve: by field id, so that a renamed
+// column keeps its old values and a dropped one's successor does not get them.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';

@@ -1,5 +1,5 @@
-// Columns that come, go and change: the table follows, old rows keep their values, and rows that changed without events stop
-// the pipeline until they are read again.
+// Columns that come, go and change: the table follows, old rows keep their values, and rows that changed
+// without events stop the pipeline until they are read again.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -60,7 +60,10 @@ test('columns change while the pipeline is up', async () => {
   await holdsShape(pipeline);
 });
 
-/** By table: a statement that rewrites rows or shows values that no event carried, and what the table is after the repair. */
+/**
+ * By table: a statement that rewrites rows or shows values that no event carried, and what the table is after
+ * the repair.
+ */
 const REWRITES = {
   constant: {
     ddl: 'alter table constant add c int default 42',
@@ -84,7 +87,7 @@ const REWRITES = {
   },
 } as const;
 
-test('rows that were rewritten without events stop the pipeline; a snapshot of their tables mends it', async () => {
+test('rows rewritten without events stop the pipeline; a snapshot of their tables mends it', async () => {
   await using server = await startPostgres();
   const names = Object.keys(REWRITES) as (keyof typeof REWRITES)[];
   for (const name of names) {

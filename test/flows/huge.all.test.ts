@@ -1,5 +1,5 @@
-// One transaction that is far larger than memory may be: it goes out in parts, is killed in the middle of them, comes again,
-// and every row is there once. What the processes may take is measured, not believed.
+// One transaction that is far larger than memory may be: it goes out in parts, is killed in the middle of
+// them, comes again, and every row is there once. What the processes may take is measured, not believed.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -84,7 +84,7 @@ test(`${ROWS} rows in one transaction, killed in the middle, are there once`, as
   assert.deepEqual(found, [`${ROWS}`, `${ROWS}`, `${sum}`, '1', '0']);
   const { own } = await firstMemory;
   t.diagnostic(
-    `killed after ordinal ${part.ordinal}; peak ${Math.round(Math.max(own, memory.own))} MB, engine ${Math.round(memory.engine)} MB`,
+    `killed after ordinal ${part.ordinal}; peak MB ${Math.max(own, memory.own)}, engine ${memory.engine}`,
   );
   assert.ok(Math.max(own, memory.own) <= MAX_MEMORY_MB, `the process took ${memory.own} MB`);
   assert.ok(memory.engine <= MAX_ENGINE_MB, `the engine took ${memory.engine} MB`);

@@ -1,5 +1,6 @@
-// What a row is known by, through the whole pipeline: no key at all, several columns, keys that move in circles, an index in
-// place of the primary key, and what the source does not send: large values, rows that nobody has seen.
+// What a row is known by, through the whole pipeline: no key at all, several columns, keys that move in
+// circles, an index in place of the primary key, and what the source does not send: large values, rows that
+// nobody has seen.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -50,7 +51,8 @@ const CHANGES: readonly (readonly string[])[] = [
     // A swap of 3 and 4, by way of 0, which nobody else ever saw.
     `begin; update moving set id = 0 where id = 3; update moving set id = 3 where id = 4;
      update moving set id = 4 where id = 0; commit`,
-    'begin; update parent set id = id where id = 1; truncate parent cascade; insert into parent values (3); commit',
+    `begin; update parent set id = id where id = 1; truncate parent cascade;
+     insert into parent values (3); commit`,
     "update whole set v = 'w1' where id = 1",
     "update indexed set v = 11 where code = 'a'",
     "update indexed set code = 'c' where code = 'b'",
@@ -155,7 +157,7 @@ test('an index that is the replica identity is the key', async () => {
   ]);
 });
 
-test('rows that were never read are known from their first change on, as far as the source tells of them', async () => {
+test('rows that were never read are known from their first change on, as far as it tells', async () => {
   await server.query(`create table unseen (id int primary key, v text, big text);
     alter table unseen alter big set storage external;
     insert into unseen select g, 'v' || g, repeat('big ' || g, 2000) from generate_series(1, 5) g`);

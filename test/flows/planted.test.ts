@@ -1,15 +1,12 @@
-// The checker must be able to fail: a lost record, two that changed places, a confirmation that came too early and a commit
-// that happened twice are planted one by one, and each is caught, by the oracle or by Varve itself.
+// The checker must be able to fail: a lost record, two that changed places, a confirmation that came too
+// early and a commit that happened twice are planted one by one, and each is caught, by the oracle or by
+// Varve itself.
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
 import { VarveError } from '../../src/errors.ts';
 import { commit } from '../../src/sinks/parquet/iceberg/commit.ts';
-import type { DataFile } from '../../src/sinks/parquet/iceberg-type.ts';
-import { openLocalStore } from '../../src/sinks/parquet/store-local.ts';
 import { readLedger } from '../support/ledger-table.ts';
 import { askOracle, compareWithOracle, installOracle } from '../support/oracle.ts';
 import {
@@ -32,34 +29,28 @@ before(async () => {
 });
 after(() => server[Symbol.asyncDispose]());
 
-type Stage = { client: pg.Client; pipeline: TestPipeline; tables: string; check(): Promise<void> };
+type Client = Awaited<ReturnType<TestPostgres['connect']>>;
+type Stage = { client: Client; pipeline: TestPipeline; tables: string; check(): Promise<void> };
 
-/** A database with the oracle in it, snapshotted; then two changes of each of two rows wait to be read. */
+/** The oracle's table, new and snapshotted; then two changes of each of two rows wait to be read. */
 const onStage = async (name: string, play: (stage: Stage) => Promise<void>): Promise<void> => {
-  await server.query(`create database ${name}`);
-  const url = new URL(server.url);
-  url.pathname = `/${name}`;
-  const client = new pg.Client({ connectionString: url.href });
-  await client.connect();
-  try {
-    await installOracle(client);
-    await client.query("insert into ledger (id, n, name) values (1, 10, 'one'), (2, 20, 'two')");
-    await using pipeline = await makePipeline({ url: url.href, name });
-    await pipeline.run(UNTIL);
-    for (const change of [
-      'n = 11 where id = 1',
-      'n = 21 where id = 2',
-      'n = 12 where id = 1',
-      'n = 22 where id = 2',
-    ])
-      await client.query(`update ledger set ${change}`);
-    const tables = join(pipeline.directory, 'tables');
-    const check = async (): Promise<void> =>
-      compareWithOracle(await askOracle(client), await readLedger(tables), { since: 0n });
-    await play({ client, pipeline, tables, check });
-  } finally {
-    await client.end();
-  }
+  const client = await server.connect();
+  await client.query('drop schema if exists oracle cascade; drop table if exists ledger');
+  await installOracle(client);
+  await client.query("insert into ledger (id, n, name) values (1, 10, 'one'), (2, 20, 'two')");
+  await using pipeline = await makePipeline({ url: server.url, name });
+  await pipeline.run(UNTIL);
+  const changes = [
+    'n = 11 where id = 1',
+    'n = 21 where id = 2',
+    'n = 12 where id = 1',
+    'n = 22 where id = 2',
+  ];
+  for (const change of changes) await client.query(`update ledger set ${change}`);
+  const tables = join(pipeline.directory, 'tables');
+  const check = async (): Promise<void> =>
+    compareWithOracle(await askOracle(client), await readLedger(tables), { since: 0n });
+  await play({ client, pipeline, tables, check });
 };
 
 const rewriteLog = (pipeline: TestPipeline, rewrite: (events: Event[]) => Event[]): Promise<void> =>
@@ -134,21 +125,10 @@ test('what was confirmed before it was durable is named as a gap, and a new snap
     await assert.rejects(check, /key 1:\nexpected/, 'the hole in the history is seen by the oracle too');
   }));
 
-const openState = async (tables: string) => {
-  const found = await readTable(tables, 'ledger');
-  const io = {
-    store: openLocalStore(tables, { uuid: randomUUID }),
-    now: Date.now,
-    uuid: randomUUID,
-    onHintFailure: () => undefined,
-  };
-  return { ...found, io };
-};
-
 test('records that are folded once more change nothing; rows that are there twice are seen', () =>
   onStage('again', async ({ pipeline, tables, check }) => {
     await pipeline.run(UNTIL);
-    const { state, io, rows } = await openState(tables);
+    const { state, io, rows } = await readTable(tables, 'ledger');
     await commit(io, state, {
       snapshot: {
         id: 4711n,
@@ -160,16 +140,15 @@ test('records that are folded once more change nothing; rows that are there twic
     });
     const { stdout } = await pipeline.run([...UNTIL, '--json']);
     assert.equal((JSON.parse(stdout) as { folded: number }).folded, 6, 'everything was read again');
-    const after = await openState(tables);
+    const after = await readTable(tables, 'ledger');
     assert.deepEqual(after.rows, rows);
     await check();
     const file = after.files.find(({ content, partition }) => content === 'data' && partition[0] === true);
     assert.ok(file);
     const path = file.path.replace('.parquet', '-copy.parquet');
     await io.store.createExclusive(path, (await io.store.read(file.path)) as Uint8Array);
-    const copy: DataFile = { ...file, path };
     await commit(io, after.state, {
-      snapshot: { id: 4712n, operation: 'append', add: [copy], remove: [], summary: {} },
+      snapshot: { id: 4712n, operation: 'append', add: [{ ...file, path }], remove: [], summary: {} },
     });
     await assert.rejects(check, /has 2 current rows, not one/);
   }));

@@ -1,6 +1,6 @@
-// The differential run again, its table read by engines that know nothing of Varve: PyIceberg, DuckDB's Iceberg extension and
-// Spark each find exactly the source's versions, all the same rows, now and as of an older snapshot. The table has no `time`
-// column, because Spark refuses to read a table that has one.
+// The differential run again, its table read by engines that know nothing of Varve: PyIceberg, DuckDB's
+// Iceberg extension and Spark each find exactly the source's versions, all the same rows, now and as of an
+// older snapshot. The table has no `time` column, because Spark refuses to read a table that has one.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
@@ -83,7 +83,7 @@ after(async () => {
 });
 
 for (const engine of ENGINES) {
-  test(`${engine} finds exactly the source's versions, now and as of older snapshots (seed ${SEED})`, async () => {
+  test(`${engine} finds exactly the source's versions, now and before (seed ${SEED})`, async () => {
     await using reader = await openTableReader(engine);
     const lines: string[][] = [];
     for (const { answer, since, snapshotId } of moments) {

@@ -1,5 +1,6 @@
-// Owns one column for each PostgreSQL type, literals for it, and how its value is said in SQL, so that what the table prints
-// can be held against what the source prints. A literal that the table's type cannot hold begins with "!".
+// Owns one column for each PostgreSQL type, literals for it, and how its value is said in SQL, so that what
+// the table prints can be held against what the source prints. A literal that the table's type cannot hold
+// begins with "!".
 
 export type TypeCase = {
   type: string;
@@ -160,7 +161,9 @@ export const CASES: readonly TypeCase[] = [
   {
     type: 'interval',
     values: ["'3 days 04:05:06.000007'", "'-1 day'", "!'1 mon'"],
-    sql: '(extract(day from v) * 86400e6 + extract(hour from v) * 3600e6 + extract(minute from v) * 60e6 + extract(second from v) * 1e6)::bigint::text',
+    sql:
+      '(extract(day from v) * 86400e6 + extract(hour from v) * 3600e6 + extract(minute from v) * 60e6 + ' +
+      'extract(second from v) * 1e6)::bigint::text',
   },
   { type: 'point', values: ["'(1.5,-2)'"], canonical: numbers },
   { type: 'line', values: ["'{1,-1,0.5}'"], canonical: numbers },

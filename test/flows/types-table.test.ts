@@ -1,5 +1,6 @@
-// Every type of PostgreSQL through the whole pipeline: what a snapshot reads and what the log tells of the same value is the
-// same in the table, and it is what the source says; what a type of the table cannot hold is NULL and named.
+// Every type of PostgreSQL through the whole pipeline: what a snapshot reads and what the log tells of the
+// same value is the same in the table, and it is what the source says; what a type of the table cannot hold
+// is NULL and named.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

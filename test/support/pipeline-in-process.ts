@@ -1,5 +1,5 @@
-// Owns running a pipeline file within the test's own process, put together as the command does it, so that a test may stand
-// between its parts.
+// Owns running a pipeline file within the test's own process, put together as the command does it, so that a
+// test may stand between its parts.
 import type { LogReader } from '../../src/capture/log-reader.ts';
 import type { LogEvent, RowChange } from '../../src/change/event.ts';
 import { copyCells } from '../../src/change/row.ts';

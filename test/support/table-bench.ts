@@ -1,5 +1,5 @@
-// Owns one Iceberg table in process: a real merge engine, a local folder, a clock that the test moves, and record batches of
-// a small made-up table. No topic, no source.
+// Owns one Iceberg table in process: a real merge engine, a local folder, a clock that the test moves, and
+// record batches of a small made-up table. No topic, no source.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
@@ -10,7 +10,6 @@ import type { TableIo } from '../../src/sinks/parquet/iceberg/table-state.ts';
 import { openLocalStore, toFileUri } from '../../src/sinks/parquet/store-local.ts';
 import { openTable, type ParquetTable } from '../../src/sinks/parquet/table.ts';
 import type { CommitReport, FoldContext } from '../../src/sinks/sink.ts';
-import type { FeedBatch } from '../../src/topic/feed.ts';
 import { type EventRecord, EventWriter, NUMBERS } from '../sinks/engine/event-batches.ts';
 import { readTable, rowTexts } from './table-rows.ts';
 
@@ -18,10 +17,10 @@ export const TOPIC_ID = 'topic';
 
 const pad = (value: number, width: number): string => value.toString(16).padStart(width, '0');
 /** The order of the `n`th transaction, one change each. */
-const orderAt = (n: number): string => `00000001.${pad(n, 24)}.1.${pad(0, 12)}`;
+export const orderAt = (n: number): string => `00000001.${pad(n, 24)}.1.${pad(0, 12)}`;
 
 /** The `n`th change: key `id` gets the value `a`. Commit times are a second apart. */
-const upsert = (n: number, id: number, a: number): EventRecord => ({
+export const upsert = (n: number, id: number, a: number): EventRecord => ({
   op: 'u',
   order: orderAt(n),
   ts: 1_700_000_000_000_000n + BigInt(n) * 1_000_000n,
@@ -62,9 +61,9 @@ export class TableBench implements AsyncDisposable {
   /** Added to the real time, because files carry the real one. */
   shiftMs = 0;
   keepSnapshots = 10;
-  table!: ParquetTable;
   readonly #engine: Engine;
   #offset = 0;
+  #table: ParquetTable | null = null;
 
   constructor(directory: string) {
     this.directory = directory;
@@ -79,6 +78,11 @@ export class TableBench implements AsyncDisposable {
     const bench = new TableBench(directory);
     await bench.open();
     return bench;
+  }
+
+  get table(): ParquetTable {
+    if (this.#table === null) throw new Error('the table is not open');
+    return this.#table;
   }
 
   get io(): TableIo {
@@ -99,7 +103,7 @@ export class TableBench implements AsyncDisposable {
   /** As a process that starts: nothing is known but what the files say. */
   async open(): Promise<void> {
     const root = join(this.location, 'public', 't');
-    this.table = await openTable({
+    this.#table = await openTable({
       io: this.io,
       engine: this.#engine,
       location: toFileUri(root),
@@ -114,7 +118,7 @@ export class TableBench implements AsyncDisposable {
     });
   }
 
-  batch(events: readonly EventRecord[]): FeedBatch {
+  batch(events: readonly EventRecord[]) {
     const from = this.#offset;
     this.#offset += events.length;
     const batches = [this.writer.batch(events, from)];

@@ -1,15 +1,22 @@
-// Owns reading any table back from its files, by field id as Iceberg has it, with an engine of the test's own and no
-// merge code of Varve's. Values are text as that engine prints them; lists are JSON.
+// Owns reading any table back from its files, by field id as Iceberg has it, with an engine of the test's own
+// and no merge code of Varve's. Values are text as that engine prints them; lists are JSON.
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
-import { liveFiles, loadTable, type TableState } from '../../src/sinks/parquet/iceberg/table-state.ts';
+import {
+  liveFiles,
+  loadTable,
+  type TableIo,
+  type TableState,
+} from '../../src/sinks/parquet/iceberg/table-state.ts';
 import type { IcebergField, IcebergType, LiveFile } from '../../src/sinks/parquet/iceberg-type.ts';
 import { directoryName } from '../../src/sinks/parquet/layout.ts';
 import { fromFileUri, openLocalStore, toFileUri } from '../../src/sinks/parquet/store-local.ts';
 
 export type TextRow = Readonly<Record<string, string | null>>;
 export type ReadTable = {
+  /** With the real clock: for tests that commit something of their own. */
+  io: TableIo;
   state: TableState;
   fields: readonly IcebergField[];
   files: readonly LiveFile[];
@@ -80,7 +87,7 @@ const openFiles = async (location: string, name: string, schema: string): Promis
   if (state === null) throw new Error(`there is no table at ${root}`);
   const files = [...(await liveFiles(store, state)).values()];
   const metadata = join(root, 'metadata', `v${state.version}.metadata.json`);
-  return { state, fields: state.fields, files, metadata };
+  return { io, state, fields: state.fields, files, metadata };
 };
 
 /** What a table of any name holds; `[]` where it is there and empty. Throws when it is not there. */

@@ -172,12 +172,15 @@ class LayoutBuilder {
 /**
  * Columns of a table after `record`, the newest schema of its source; `previous` is what the table has,
  * null before its first commit. A rename keeps the field, a dropped column stays and is NULL from then on,
- * a type that widens is promoted, any other change of type is a new field, or an old one where the type comes back. Throws `key_changed`.
+ * a type that widens is promoted, any other change of type is a new field, or an old one where the type comes
+ * back. Throws `key_changed`.
  */
 export const layoutColumns = (record: SchemaRecord, previous: TableLayout | null): TableLayout =>
   new LayoutBuilder(record, previous).build();
 
-/** The field that holds this column's values, as it was when an event told of it; null: the table has none. */
+/**
+ * The field that holds this column's values, as it was when an event told of it; null: the table has none.
+ */
 export const fieldOfColumn = (
   { fields, columns }: TableLayout,
   { id, type }: Column,

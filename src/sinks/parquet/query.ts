@@ -5,10 +5,9 @@ import { join } from 'node:path';
 import { VarveError } from '../../errors.ts';
 import { Engine } from './engine/engine.ts';
 import type { QueryRequest, QueryResult } from './engine/protocol.ts';
-import { liveFiles } from './iceberg/table-state.ts';
 import type { IcebergField } from './iceberg-type.ts';
+import { storedFiles } from './stored-table.ts';
 import { findTable, type TableName } from './summary.ts';
-import { storedLayout } from './table.ts';
 
 export type Question = Pick<QueryRequest, 'rows' | 'where' | 'limit'>;
 
@@ -26,20 +25,13 @@ export const askTable = async (directory: string, table: TableName, question: Qu
   const scratch = await mkdtemp(join(tmpdir(), 'varve-query-'));
   const engine = new Engine({ ...ENGINE, directory: scratch });
   try {
-    const live = [...(await liveFiles(io.store, state)).values()];
-    const layout = storedLayout(state);
-    const request: QueryRequest = {
-      ...question,
-      layout,
-      data: live.filter(({ content }) => content === 'data'),
-      deletes: live.filter(({ content }) => content === 'position_deletes'),
-    };
+    const request: QueryRequest = { ...question, ...(await storedFiles(io.store, state)) };
     const refuse = (): never => {
       throw new VarveError('internal', 'A query asked for a schema of the topic.');
     };
     const localCopy = (uri: string): Promise<string> => io.store.localCopy(uri);
     const result = await engine.query(request, { localCopy, schema: refuse });
-    return { ...result, fields: layout.fields };
+    return { ...result, fields: request.layout.fields };
   } finally {
     await engine[Symbol.asyncDispose]();
     await rm(scratch, { recursive: true, force: true });

@@ -11,7 +11,7 @@ import { openTable } from './table.ts';
 const ENGINE_THREADS = 2;
 const ENGINE_IDLE_MS = 30_000;
 
-export type ParquetSinkOptions = {
+type ParquetSinkOptions = {
   /** Directory of the tables; several pipelines may share it. */
   directory: string;
   /** Its name: of one pipeline there is one process. */

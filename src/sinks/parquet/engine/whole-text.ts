@@ -2,7 +2,7 @@
 // TextDecoder of its own: a plain one drops a leading U+FEFF, and two keys would become one.
 
 class WholeTextDecoder extends TextDecoder {
-  constructor(label?: string, options?: TextDecoderOptions) {
+  constructor(label?: string, options?: ConstructorParameters<typeof TextDecoder>[1]) {
     super(label, { ignoreBOM: true, ...options });
   }
 }
