@@ -31,7 +31,7 @@ const cursor = new AvroCursor();
 const seen: [id: number, atUs: number][] = [];
 let { end: offset } = await feed.ends(TOPIC, 0);
 while (seen.length < rows) {
-  const { batches, nextOffset } = await feed.read(TOPIC, 0, offset, READ_BYTES);
+  const { batches, nextOffset } = await feed.read(TOPIC, 0, { from: offset, maxBytes: READ_BYTES });
   for (const batch of batches) {
     readRecords(
       batch,

@@ -10,8 +10,8 @@ const isDeep = (file: string): boolean => file.endsWith('.deep.test.ts');
 
 /**
  * The test files of a level below `root`, sorted. `test` needs npm packages only; `all` is `test` and the
- * `*.all.test.ts`, which need more; `deep` is the same laws, fuzzers and crash loops with larger numbers, and the
- * `*.deep.test.ts`.
+ * `*.all.test.ts`, which need more; `deep` is the same laws, fuzzers and crash loops with larger numbers, and
+ * the `*.deep.test.ts`.
  */
 export const testFiles = (level: TestLevel, root: string): string[] => {
   const files = globSync('test/**/*.test.ts', { cwd: root }).sort();

@@ -16,6 +16,7 @@ import type { Publisher } from './topic/publisher.ts';
 import {
   type Checkpoint,
   type EpochRecord,
+  type GapRecord,
   type IdentityRecord,
   type IntentRecord,
   printState,
@@ -46,12 +47,12 @@ export type BeginOptions = {
   again: readonly TableName[];
 };
 
-export type Begun = { checkpoint: Checkpoint; epoch: number };
+type Begun = { checkpoint: Checkpoint; epoch: number };
 
 const read = <Body>(publisher: Publisher, key: string): Body | null =>
   readState<Body>(publisher.state(), key);
 
-export const readCheckpoint = (publisher: Publisher): Checkpoint | null =>
+const readCheckpoint = (publisher: Publisher): Checkpoint | null =>
   read<Checkpoint>(publisher, STATE_KEYS.checkpoint);
 
 type Owner = Pick<BeginOptions, 'name' | 'kind'> & { state: ReadonlyMap<string, string> };
@@ -286,11 +287,12 @@ export const acceptGap = async (options: BeginOptions): Promise<{ from: string; 
   await source.prepare(await listTables(options));
   const resume = await source.beginLog();
   const gaps = [...publisher.state().keys()].filter((key) => key.startsWith('gap/')).length;
+  const gap: GapRecord = { from: checkpoint.resume, to: resume, atMs: nowMs() };
   await writeState(options, {
     [STATE_KEYS.identity]: { pipeline: options.name, kind: options.kind, source: await source.identity() },
     [STATE_KEYS.epoch]: { epoch },
     [STATE_KEYS.checkpoint]: { resume, part: null, selection, commitTs: checkpoint.commitTs },
-    [STATE_KEYS.gap(gaps + 1)]: { from: checkpoint.resume, to: resume, atMs: nowMs() },
+    [STATE_KEYS.gap(gaps + 1)]: gap,
   });
   return { from: checkpoint.resume, to: resume };
 };

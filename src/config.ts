@@ -90,8 +90,8 @@ export const configSchema = <Options>(source: z.ZodType<Options>) =>
     log: log.default(log.parse({})),
   });
 
-export type TopicConfig = Readonly<z.output<typeof topic>>;
-export type TableConfig = Readonly<z.output<typeof table>>;
+type TopicConfig = Readonly<z.output<typeof topic>>;
+type TableConfig = Readonly<z.output<typeof table>>;
 
 /** A resolved file: every default visible, references replaced, paths absolute. */
 export type Config<Options = unknown> = Readonly<{

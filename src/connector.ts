@@ -14,7 +14,7 @@ export type Finding = { level: 'error' | 'warning' | 'ok'; what: string; fix: st
  */
 export type Identity = Readonly<Record<string, string>>;
 
-export type SnapshotRequest = { tables: readonly TableName[]; parallel: number };
+type SnapshotRequest = { tables: readonly TableName[]; parallel: number };
 
 export type Source = {
   readonly block: SourceBlock;

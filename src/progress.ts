@@ -8,9 +8,9 @@ import type { Telemetry } from './telemetry.ts';
 import type { Checkpoint } from './topic/state.ts';
 
 export const RUN_STATES = ['starting', 'snapshot', 'streaming', 'retrying', 'stopped', 'failed'] as const;
-export type RunState = (typeof RUN_STATES)[number];
+type RunState = (typeof RUN_STATES)[number];
 
-export type TableProgress = {
+type TableProgress = {
   events: number;
   commits: number;
   dead: number;

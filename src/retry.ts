@@ -4,7 +4,7 @@ import { asVarveError, type VarveError } from './errors.ts';
 
 const BACKOFF_MS = { first: 500, most: 30_000 } as const;
 
-export type RetryOptions = {
+type RetryOptions = {
   /** Tries without progress before giving up; infinite for a daemon. */
   tries: number;
   /** Anything that grows as work is done: progress starts the count of tries anew. */

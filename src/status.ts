@@ -14,7 +14,7 @@ import {
   type StatusRecord,
 } from './topic/state.ts';
 
-export type TableStatus = {
+type TableStatus = {
   topic: string;
   table: string;
   /** none: not asked for; running: rows are still being read. */
@@ -27,7 +27,7 @@ export type TableStatus = {
   summary: Omit<TableSummary, 'offsets'> | null;
 };
 
-export type PipelineStatus = {
+type PipelineStatus = {
   name: string;
   state: string;
   reason: string | null;

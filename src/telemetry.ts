@@ -47,7 +47,7 @@ export type Telemetry = {
   render(): string;
 };
 
-export type LogOptions = { level: string; stream?: { write(line: string): void } };
+type LogOptions = { level: string; stream?: { write(line: string): void } };
 
 const ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '"': '\\"', '\n': '\\n' };
 const labelText = (labels: Labels): string => {

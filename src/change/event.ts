@@ -6,7 +6,7 @@ import type { TableName, TableSchema } from './schema.ts';
 /** Opaque to all but its connector; the only thing that is confirmed to a source and resumed from. */
 export type ResumePoint = string;
 
-export type Op = 'c' | 'u' | 'd' | 'r' | 't';
+type Op = 'c' | 'u' | 'd' | 'r' | 't';
 
 export type Begin = {
   kind: 'begin';

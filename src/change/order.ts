@@ -6,7 +6,7 @@
 export type Order = string;
 
 /** 0: let in before its position's transaction (snapshot rows), 1: streamed, 2: let in after it. */
-export type Phase = 0 | 1 | 2;
+type Phase = 0 | 1 | 2;
 
 export type OrderParts = {
   /** u32 from 1; raised only by a durable state record written before its first event. */

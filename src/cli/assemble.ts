@@ -13,7 +13,7 @@ import { newestSchema, openFeed, openPublisher } from './open-topic.ts';
 /** Below this a compression context costs more than it saves. */
 const COMPRESS_FROM_BYTES = 4096;
 
-export type Assembled = { parts: PipelineParts; telemetry: Telemetry; close(): Promise<void> };
+type Assembled = { parts: PipelineParts; telemetry: Telemetry; close(): Promise<void> };
 
 /**
  * Opens the topic (refused while another process has it) and the table; the source is opened by the pipeline.

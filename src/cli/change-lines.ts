@@ -9,7 +9,7 @@ import type { RecordView } from '../topic/record-batch-view.ts';
 import type { SchemaRecord } from '../topic/state.ts';
 import { type Printable, printable } from './printable.ts';
 
-export type ChangeLine = {
+type ChangeLine = {
   offset: number;
   order: string;
   op: string;

@@ -19,7 +19,7 @@ export type Output = {
   dim(text: string): string;
 };
 
-export type OutputOptions = { stdout: NodeJS.WriteStream; stderr: NodeJS.WriteStream; json: boolean };
+type OutputOptions = { stdout: NodeJS.WriteStream; stderr: NodeJS.WriteStream; json: boolean };
 
 const jsonText = (value: unknown): string =>
   JSON.stringify(value, (_key, item: unknown) => (typeof item === 'bigint' ? item.toString() : item));

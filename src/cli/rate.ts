@@ -1,6 +1,6 @@
 // Owns rates and times to go, for progress lines.
 
-export type RateMeter = {
+type RateMeter = {
   rate(name: string, by: number): string;
   eta(name: string, done: number, of: number): string;
 };

@@ -22,7 +22,7 @@ const follow = async (
   const lines = new ChangeLines(feed, topic);
   let offset = from === 'end' ? end : start;
   while (!signal.aborted) {
-    const batch = await feed.read(topic, 0, offset, READ_BYTES);
+    const batch = await feed.read(topic, 0, { from: offset, maxBytes: READ_BYTES });
     for (const line of await lines.read(batch, offset, schemaRecords(await feed.state(), topic))) {
       if (isOrder(from) && line.order < from) continue;
       const row = JSON.stringify(line.after ?? line.before);

@@ -86,7 +86,7 @@ class Fold {
     const { feed, topic, nowMs } = this.#options;
     let found = false;
     for (const [partition, from] of this.#next) {
-      const batch = await feed.read(topic, partition, from, READ_BYTES);
+      const batch = await feed.read(topic, partition, { from, maxBytes: READ_BYTES });
       if (batch.nextOffset === from) continue;
       found = true;
       if (this.#pending.batches.length === 0) this.#pending.sinceMs = nowMs();

@@ -24,7 +24,7 @@ export type SnapshotProgress = {
   tableDone: boolean;
 };
 
-export type SnapshotOptions = {
+type SnapshotOptions = {
   session: SnapshotSession<PreparedTable>;
   outbox: Outbox;
   epoch: number;

@@ -3,12 +3,12 @@ import { COMPRESSIONS } from './compression.ts';
 import type { Publisher } from './publisher.ts';
 import { RecordBatchBuilder } from './record-batch.ts';
 
-export type DeadLetter = { partition: number; offset: bigint; value: Uint8Array | null; reason: string };
+type DeadLetter = { partition: number; offset: bigint; value: Uint8Array | null; reason: string };
 
 const utf8 = new TextEncoder();
 const REASON = utf8.encode('varve.reason');
 
-export type Graveyard = { publisher: Publisher; prefix: string; nowMs: () => number };
+type Graveyard = { publisher: Publisher; prefix: string; nowMs: () => number };
 
 /**
  * Key `topic/partition/offset`, the original bytes as value. At least once: a record may be buried again

@@ -4,13 +4,16 @@
 /** Whole RecordBatches; the first may start below the offset asked for, so the reader skips by offset. */
 export type FeedBatch = { partition: number; batches: readonly Uint8Array[]; nextOffset: bigint };
 
+/** At least one whole batch where there is one, however large. */
+export type ReadRange = { from: bigint; maxBytes: number };
+
 export type TopicEnds = { start: bigint; end: bigint };
 
 export type Feed = {
   topics(): Promise<readonly string[]>;
   partitions(topic: string): Promise<number>;
   /** Throws `offset_lost` when `from` is below the retained start or beyond the end. Empty at the end. */
-  read(topic: string, partition: number, from: bigint, maxBytes: number): Promise<FeedBatch>;
+  read(topic: string, partition: number, range: ReadRange): Promise<FeedBatch>;
   /** Retained start and committed end. */
   ends(topic: string, partition: number): Promise<TopicEnds>;
   /** Changes when the topic is deleted and created again: an offset of another incarnation means nothing. */

@@ -5,7 +5,7 @@ import type { Order } from '../change/order.ts';
 import type { Column, TableName } from '../change/schema.ts';
 import { VarveError } from '../errors.ts';
 
-export const STATE_LAYOUT = 1;
+const STATE_LAYOUT = 1;
 
 /**
  * In every atomic write. `part`: a transaction too large for one write; its events up to `ordinal` are out.

@@ -1,4 +1,5 @@
-// The capture loop over scripted logs and the real embedded topic: whole transactions, checkpoints, parts, resumption.
+// The capture loop over scripted logs and the real embedded topic: whole transactions, checkpoints, parts,
+// resumption.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseOrder } from '../../src/change/order.ts';
@@ -15,7 +16,7 @@ const TOPIC = 'test.public.t';
 /** [position, ordinal] of every record, in the order of the topic. */
 const published = async (path: string, topic = TOPIC): Promise<[number, number][]> => {
   const feed = await openEmbeddedFeed({ path });
-  const { batches } = await feed.read(topic, 0, 0n, 1 << 30);
+  const { batches } = await feed.read(topic, 0, { from: 0n, maxBytes: 1 << 30 });
   const found: [number, number][] = [];
   for (const batch of batches) {
     readRecords(batch, (view) => {

@@ -1,5 +1,5 @@
-// Where what is said goes: results to standard output, the rest to standard error, and one JSON object a line when a
-// program listens.
+// Where what is said goes: results to standard output, the rest to standard error, and one JSON object a line
+// when a program listens.
 import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';

@@ -1,4 +1,5 @@
-// What a run tells of itself: metrics in Prometheus' form, where it stands, retries that end, and no secret in any of it.
+// What a run tells of itself: metrics in Prometheus' form, where it stands, retries that end, and no secret
+// in any of it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { VarveError } from '../../src/errors.ts';

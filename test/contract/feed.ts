@@ -46,7 +46,7 @@ const reading = (check: Check): void => {
 
   check('hands out whole batches, so the first may start below the offset', async ({ publisher, feed }) => {
     await write(publisher, 'x', 'y', 'z');
-    const { batches, nextOffset, partition } = await feed.read('a', 0, 2n, 1 << 20);
+    const { batches, nextOffset, partition } = await feed.read('a', 0, { from: 2n, maxBytes: 1 << 20 });
     assert.deepEqual([partition, nextOffset], [0, 3n]);
     assert.deepEqual(
       recordsOf(batches).map(({ offset }) => offset),
@@ -56,9 +56,9 @@ const reading = (check: Check): void => {
 
   check('is empty at the end and says offset_lost beyond it', async ({ publisher, feed }) => {
     await write(publisher, 'x');
-    const { batches, nextOffset } = await feed.read('a', 0, 1n, 100);
+    const { batches, nextOffset } = await feed.read('a', 0, { from: 1n, maxBytes: 100 });
     assert.deepEqual([batches, nextOffset], [[], 1n]);
-    await assert.rejects(feed.read('a', 0, 2n, 100), { kind: 'offset_lost' });
+    await assert.rejects(feed.read('a', 0, { from: 2n, maxBytes: 100 }), { kind: 'offset_lost' });
     assert.deepEqual(await feed.ends('a', 0), { start: 0n, end: 1n });
   });
 
@@ -68,7 +68,7 @@ const reading = (check: Check): void => {
       await publisher.ensureTopic('0', { partitions: 1 });
       assert.deepEqual(await feed.topics(), ['0', 'a']);
       assert.equal(await feed.partitions('a'), 1);
-      await assert.rejects(feed.read('nowhere', 0, 0n, 1), { kind: 'usage' });
+      await assert.rejects(feed.read('nowhere', 0, { from: 0n, maxBytes: 1 }), { kind: 'usage' });
       await assert.rejects(feed.ends('a', 1), { kind: 'usage' });
     },
   );
@@ -96,7 +96,7 @@ const retaining = (check: Check): void => {
       await feed.release('a', 0, 2n);
       await bench.expire(publisher);
       assert.deepEqual(await feed.ends('a', 0), { start: 2n, end: 2n });
-      await assert.rejects(feed.read('a', 0, 0n, 1), { kind: 'offset_lost' });
+      await assert.rejects(feed.read('a', 0, { from: 0n, maxBytes: 1 }), { kind: 'offset_lost' });
       await write(publisher, 'z');
       assert.deepEqual(await readAll(feed, 'a'), [{ offset: 2, value: 'z' }]);
     },

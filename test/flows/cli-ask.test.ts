@@ -1,5 +1,5 @@
-// What the source held then, asked of the table: at a time, at an order, one row's whole life, odd keys, and a condition
-// that can do nothing but filter.
+// What the source held then, asked of the table: at a time, at an order, one row's whole life, odd keys, and
+// a condition that can do nothing but filter.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
@@ -53,7 +53,7 @@ test('asof: a time and an order show what the source held then', async () => {
   await using pipeline = await makePipeline({ url: own.url });
   await pipeline.run(UNTIL);
   const moments: { at: string; rows: Map<string, Image> }[] = [];
-  for (let round = 1; round <= 3; round++) {
+  for (let round = 1; round <= 2; round++) {
     await runWorkload([session], { ...workload, seed: 11 + round }, 15);
     const [now] = await own.query(
       `select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at`,
@@ -81,10 +81,6 @@ test('asof: a time and an order show what the source held then', async () => {
     const last = [order, ...ends.map(({ _order_end }) => String(_order_end))].sort().at(-1) ?? '';
     assert.deepEqual(await asOf(last), expected, `at ${last}`);
   }
-  assert.deepEqual(
-    (await rowsOf(pipeline, ['asof', 'ledger'])).map((row) => JSON.stringify(imageOf(row))).sort(),
-    [...(moments.at(-1)?.rows.values() ?? [])].map((image) => JSON.stringify(image)).sort(),
-  );
 });
 
 test('asof --where filters, and can do nothing else', async () => {
@@ -131,20 +127,7 @@ test('asof and history: what is not there is said, not guessed', async () => {
 });
 
 test('history: composite keys and odd values of them', async () => {
-  const keys = [
-    "it's",
-    'a "quoted" one',
-    '',
-    ' ',
-    '007',
-    'null',
-    '\u00e9',
-    'e\u0301',
-    '%',
-    "'); drop table x; --",
-    '🦆',
-    'a\nb',
-  ];
+  const keys = [`it's "quoted" %`, '', '007', 'null', '\u00e9', 'e\u0301', "'); drop table x; --\n🦆"];
   const values = keys.map((key) => `('${key.replaceAll("'", "''")}', '2024-02-29', -12.50, 'first')`);
   await using stage = await setStage(server, {
     schema: `create table odd (k text, d date, n numeric(8,2), v text, primary key (k, d, n));

@@ -1,5 +1,5 @@
-// The commands as people and programs use them: exit codes, all mistakes at once, one JSON object a line, and a check whose
-// advice mends what it complains of.
+// The commands as people and programs use them: exit codes, all mistakes at once, one JSON object a line, and
+// a check whose advice mends what it complains of.
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -29,7 +29,8 @@ const jsonLines = (text: string): Record<string, unknown>[] =>
 test('check: a role without rights is told the SQL that gives them, and the SQL does', async () => {
   await using stage = await setStage(server);
   const role = `weak_${stage.name}`;
-  await stage.sql(`create role ${role} login password 'weak'; revoke all on database ${stage.name} from public;
+  await stage.sql(`create role ${role} login password 'weak';
+    revoke all on database ${stage.name} from public;
     grant connect on database ${stage.name} to ${role}`);
   const url = new URL(stage.url);
   url.username = role;

@@ -1,5 +1,5 @@
-// Names that mean something to SQL, JavaScript, file systems or Varve itself are names and nothing else: captured, folded,
-// asked for, and never a path, a statement or another table.
+// Names that mean something to SQL, JavaScript, file systems or Varve itself are names and nothing else:
+// captured, folded, asked for, and never a path, a statement or another table.
 import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';

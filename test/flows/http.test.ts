@@ -1,5 +1,5 @@
-// The HTTP listener beside a running pipeline: what a probe, a scraper and a person at night read there, and that nothing
-// they ask can hurt the pipeline.
+// The HTTP listener beside a running pipeline: what a probe, a scraper and a person at night read there, and
+// that nothing they ask can hurt the pipeline.
 import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { test } from 'node:test';

@@ -1,5 +1,5 @@
-// A log that does not reach back to our checkpoint stops the pipeline: both positions and the repair are named, nothing
-// is written, and the repair makes the table equal the source again.
+// A log that does not reach back to our checkpoint stops the pipeline: both positions and the repair are
+// named, nothing is written, and the repair makes the table equal the source again.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -11,7 +11,7 @@ import {
   readCurrent,
   type Stage,
   setStage,
-  statusOf,
+  standingOf,
   UNTIL,
 } from '../support/stage.ts';
 import { readTable } from '../support/table-rows.ts';
@@ -27,7 +27,7 @@ const UNSEEN = `delete from items where id = 3; update items set v = 'unseen' wh
 const settled = async (): Promise<{ stage: Stage; checkpoint: string }> => {
   const stage = await setStage(server);
   await stage.pipeline.run(UNTIL);
-  return { stage, checkpoint: String((await statusOf(stage.pipeline)).resume) };
+  return { stage, checkpoint: (await standingOf(stage)).resume };
 };
 
 const logEnd = async ({ sql }: Stage): Promise<string> =>
@@ -37,9 +37,9 @@ const dropSlot = async ({ sql, slot }: Stage): Promise<void> => {
   await sql(`select pg_drop_replication_slot('${slot}')`);
 };
 
-const readAgain = async ({ pipeline }: Stage): Promise<void> => {
-  await pipeline.run(['snapshot', 'pipeline.yaml', '--all']);
-  const { state, reason } = await statusOf(pipeline);
+const readAgain = async (stage: Stage): Promise<void> => {
+  await stage.pipeline.run(['snapshot', 'pipeline.yaml', '--all']);
+  const { state, reason } = await standingOf(stage);
   assert.deepEqual(
     { state, reason },
     { state: 'stopped', reason: null },
@@ -73,7 +73,7 @@ test('a slot that was dropped: going on from now keeps what is known, and writes
   const { stdout } = await stage.pipeline.run(['resume', 'pipeline.yaml', '--accept-gap', '--json']);
   const accepted = JSON.parse(stdout) as { from: string; to: string };
   assert.equal(accepted.from, checkpoint);
-  const { state, reason } = await statusOf(stage.pipeline);
+  const { state, reason } = await standingOf(stage);
   assert.deepEqual({ state, reason }, { state: 'stopped', reason: null });
   await stage.sql("update items set v = 'seen' where id = 5; delete from items where id = 6");
   await stage.pipeline.run(UNTIL);

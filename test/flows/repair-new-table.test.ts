@@ -1,5 +1,5 @@
-// A table that appears later is read by the next start, beside a log that goes on: the others are left alone, and a kill
-// in the middle of reading costs nothing but time.
+// A table that appears later is read by the next start, beside a log that goes on: the others are left alone,
+// and a kill in the middle of reading costs nothing but time.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startPostgres } from '../support/postgres.ts';
@@ -27,7 +27,8 @@ test('a table that appears later is published and read; the old ones are not rea
     "insert into later values (1, 'one'), (2, 'two'); update items set v = 'changed' where id = 1",
   );
   const before = await recordsOf(stage, 'items');
-  const scans = `select seq_scan + coalesce(idx_scan, 0) as scans from pg_stat_user_tables where relname = 'items'`;
+  const scans = `select seq_scan + coalesce(idx_scan, 0) as scans
+    from pg_stat_user_tables where relname = 'items'`;
   await stage.sql('select pg_stat_force_next_flush()');
   const [{ scans: scansBefore } = {}] = await stage.sql(scans);
   await stage.pipeline.run(UNTIL);
@@ -53,7 +54,7 @@ test('a table that appears later is published and read; the old ones are not rea
   await assertSameRows(stage, 'later');
 });
 
-test('killed in the middle of reading it, with rows gone meanwhile: their deletion stands in the log', async () => {
+test('killed while reading it, with rows gone meanwhile: their deletion stands in the log', async () => {
   await using stage = await setStage(server);
   await stage.pipeline.run(UNTIL);
   await stage.sql(LATER);
@@ -73,7 +74,7 @@ test('killed in the middle of reading it, with rows gone meanwhile: their deleti
   assert.deepEqual(slots, [{ name: stage.slot }], 'a slot was left behind');
 });
 
-test('killed in the middle of the very first reading, with rows gone meanwhile: the sweep closes them', async () => {
+test('killed in the very first reading, with rows gone meanwhile: the sweep closes them', async () => {
   await using stage = await setStage(server, { schema: LATER });
   const killed = await stage.pipeline.start(RUN, { VARVE_CRASH_AT: 'snapshot.rows:after:4' }).finished;
   assert.equal(killed.signal, 'SIGKILL', killed.stderr);

@@ -1,11 +1,11 @@
-// Another history in the source's place, older or foreign, stops the pipeline before anything is written, and reading
-// everything again in a new epoch mends it.
+// Another history in the source's place, older or foreign, stops the pipeline before anything is written, and
+// reading everything again in a new epoch mends it.
 import { execFile } from 'node:child_process';
 import { rm } from 'node:fs/promises';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { startPostgres } from '../support/postgres.ts';
-import { amend, assertMended, assertRefuses, setStage, sqlAt, statusOf, UNTIL } from '../support/stage.ts';
+import { amend, assertMended, assertRefuses, setStage, sqlAt, standingOf, UNTIL } from '../support/stage.ts';
 
 const run = promisify(execFile);
 
@@ -17,10 +17,11 @@ test('a source that was restored from an older copy: source_rewound', async () =
   await server.stop('fast');
   await run('cp', ['-a', server.dataDir, copy]);
   await server.start();
-  await stage.sql(`update items set v = 'never happened' where id < 5; insert into items values (100, 'nor did this');
+  await stage.sql(`update items set v = 'never happened' where id < 5;
+    insert into items values (100, 'nor did this');
     delete from items where id = 7`);
   await stage.pipeline.run(UNTIL);
-  const checkpoint = String((await statusOf(stage.pipeline)).resume);
+  const checkpoint = (await standingOf(stage)).resume;
   await server.stop('fast');
   await rm(server.dataDir, { recursive: true });
   await run('cp', ['-a', copy, server.dataDir]);

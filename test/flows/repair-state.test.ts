@@ -1,5 +1,5 @@
-// A topic directory that is gone, damaged, another pipeline's or another one than the table was folded from stops the
-// pipeline. Nothing is guessed, nothing of somebody else's is touched.
+// A topic directory that is gone, damaged, another pipeline's or another one than the table was folded from
+// stops the pipeline. Nothing is guessed, nothing of somebody else's is touched.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { cp, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
@@ -69,7 +69,7 @@ const assertRefusesFold = async (stage: Stage): Promise<void> => {
   assert.deepEqual((await readMarks(stage)).versions, versions, 'the table was written');
 };
 
-test('a topic directory put in the place of the one that the table was folded from: topic_changed', async () => {
+test('another topic directory than the one that the table was folded from: topic_changed', async () => {
   await using stage = await setStage(server);
   await stage.pipeline.run(UNTIL);
   await rename(topicOf(stage), `${topicOf(stage)}.away`);

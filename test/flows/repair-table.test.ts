@@ -1,5 +1,5 @@
-// Rows that changed without events, and keys that changed, stop the pipeline with the table's name and the command that
-// mends it; the table then equals the source again.
+// Rows that changed without events, and keys that changed, stop the pipeline with the table's name and the
+// command that mends it; the table then equals the source again.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startPostgres } from '../support/postgres.ts';
@@ -49,7 +49,7 @@ test('a table rewritten while the pipeline is down: table_stale, until it is rea
   );
 });
 
-test('a table rewritten while the pipeline runs: it stops at the next look, and is mended the same way', async () => {
+test('a table rewritten while it runs: it stops at the next look, and is mended the same way', async () => {
   await using stage = await setStage(server);
   const running = stage.pipeline.start(RUN);
   await running.saw(/"msg":"streaming"/);

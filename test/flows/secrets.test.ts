@@ -1,5 +1,5 @@
-// A password never leaves the process but to the server: not in what is printed, logged, served, stored or listed as a
-// process, when all goes well and when it does not.
+// A password never leaves the process but to the server: not in what is printed, logged, served, stored or
+// listed as a process, when all goes well and when it does not.
 import assert from 'node:assert/strict';
 import { chmod, chown, copyFile, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -100,7 +100,8 @@ test('from a file, and written into the file itself', async () => {
   await using stage = await setStage(server);
   const { hostname, port, pathname } = new URL(stage.url);
   await writeFile(join(stage.pipeline.directory, 'password.txt'), `${PASSWORD}\n`);
-  const parts = `host: ${hostname}\n  port: ${port}\n  database: ${pathname.slice(1)}\n  user: keeper\n  password: `;
+  const database = pathname.slice(1);
+  const parts = `host: ${hostname}\n  port: ${port}\n  database: ${database}\n  user: keeper\n  password: `;
   await amend(stage.pipeline, `url: ${stage.url}`, `${parts}${FROM_FILE}`);
   assertNoSecret('output', await printAll(stage, {}));
   await amend(stage.pipeline, FROM_FILE, JSON.stringify(PASSWORD));

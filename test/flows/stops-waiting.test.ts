@@ -1,5 +1,5 @@
-// What stands in the way of a pipeline: a lock, a log that somebody else reads, a server that is away. It says who it is,
-// waits where waiting helps, and disturbs nobody.
+// What stands in the way of a pipeline: a lock, a log that somebody else reads, a server that is away. It
+// says who it is, waits where waiting helps, and disturbs nobody.
 import assert from 'node:assert/strict';
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -76,7 +76,7 @@ const stopAndRead = async (running: Running): Promise<string> => {
   return (await running.finished).stderr;
 };
 
-test('a log that somebody else reads is waited for; who it is stands in the log and in the status', async () => {
+test('a log that somebody else reads is waited for; the log and the status say who it is', async () => {
   await using stage = await setStage(server);
   await stage.pipeline.run(UNTIL);
   const reader = new LogicalReplicationService(

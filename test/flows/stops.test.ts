@@ -1,5 +1,5 @@
-// How a pipeline ends: signals, once and twice, and a merge engine that is killed under it. Whatever happens, the next run
-// completes the table.
+// How a pipeline ends: signals, once and twice, and a merge engine that is killed under it. Whatever happens,
+// the next run completes the table.
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'node:test';

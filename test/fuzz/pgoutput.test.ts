@@ -89,7 +89,7 @@ test('the undamaged stream is read to its end, however it is cut', () => {
   for (const step of [1, 7, 100]) assert.deepEqual(readAll(STREAM, step), whole);
 });
 
-const RUNS = Number(process.env['VARVE_FUZZ_RUNS'] ?? 20_000);
+const RUNS = Number(process.env.VARVE_FUZZ_RUNS ?? 20_000);
 
 test('changed bytes', () => {
   const change = fc.record({ at: fc.nat(STREAM.length - 1), to: fc.integer({ min: 0, max: 255 }) });

@@ -240,7 +240,7 @@ test('a directory deleted under writer and reader is noticed by both', async () 
   const write = { slices: [sliceOf('a', ['x'])], state: [] };
   await assert.rejects(publisher.write(write), { kind: 'state_lost' });
   await assert.rejects(publisher.write(write), { kind: 'state_lost' });
-  await assert.rejects(feed.read('a', 0, 0n, 1), { kind: 'state_lost' });
+  await assert.rejects(feed.read('a', 0, { from: 0n, maxBytes: 1 }), { kind: 'state_lost' });
   await publisher.close();
   await feed.close();
 });

@@ -13,7 +13,7 @@ const readTopic = async (
   const { start, end } = await feed.ends(topic, 0);
   const batches: Uint8Array[] = [];
   for (let at = start; at < end; ) {
-    const read = await feed.read(topic, 0, at, 1 << 20);
+    const read = await feed.read(topic, 0, { from: at, maxBytes: 1 << 20 });
     batches.push(...read.batches);
     at = read.nextOffset;
   }

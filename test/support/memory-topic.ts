@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
 import { VarveError } from '../../src/errors.ts';
-import type { Feed, FeedBatch, TopicEnds } from '../../src/topic/feed.ts';
+import type { Feed, FeedBatch, ReadRange, TopicEnds } from '../../src/topic/feed.ts';
 import type { AtomicWrite, Publisher } from '../../src/topic/publisher.ts';
 import { baseOffsetBytes, readBatchHeader } from '../../src/topic/record-batch-header.ts';
 
@@ -129,7 +129,7 @@ class MemoryFeed implements Feed {
     return 1;
   }
 
-  async read(topic: string, partition: number, from: bigint, maxBytes: number): Promise<FeedBatch> {
+  async read(topic: string, partition: number, { from, maxBytes }: ReadRange): Promise<FeedBatch> {
     const { start, end, batches } = this.#store.topic(topic, partition);
     if (from < start || from > end) throw new VarveError('offset_lost', `${topic} holds ${start} to ${end}.`);
     const found: Stored[] = [];

@@ -10,19 +10,24 @@ const TABLE = `
     id bigint primary key, n int, name text, flag boolean, amount numeric(12,2), score float8,
     at timestamptz, day date, big text);
   alter table public.ledger alter big set storage external;
-  create table oracle.audit (seq bigserial primary key, tx text not null, op text not null, old_id bigint, id bigint, image text[]);
+  create table oracle.audit (
+    seq bigserial primary key, tx text not null, op text not null,
+    old_id bigint, id bigint, image text[]);
   create function oracle.image(r public.ledger) returns text[] language sql immutable as $$
     select array[r.id::text, r.n::text, r.name, r.flag::text, r.amount::text, r.score::text,
       to_char(r.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), r.day::text, md5(r.big)] $$;
   create function oracle.note() returns trigger language plpgsql security definer as $$ begin
     insert into oracle.audit (tx, op, old_id, id, image) values (pg_current_xact_id()::text, tg_op,
-      case when tg_op in ('UPDATE','DELETE') then old.id end, case when tg_op in ('UPDATE','INSERT') then new.id end,
+      case when tg_op in ('UPDATE','DELETE') then old.id end,
+      case when tg_op in ('UPDATE','INSERT') then new.id end,
       case when tg_op in ('UPDATE','INSERT') then oracle.image(new) end);
     return null; end $$;
   create function oracle.note_truncate() returns trigger language plpgsql security definer as $$ begin
     insert into oracle.audit (tx, op) values (pg_current_xact_id()::text, tg_op); return null; end $$;
-  create trigger note after insert or update or delete on public.ledger for each row execute function oracle.note();
-  create trigger note_truncate after truncate on public.ledger for each statement execute function oracle.note_truncate();
+  create trigger note after insert or update or delete on public.ledger
+    for each row execute function oracle.note();
+  create trigger note_truncate after truncate on public.ledger
+    for each statement execute function oracle.note_truncate();
 `;
 
 /** Names of the compared columns, in the order of an image. */
@@ -30,7 +35,7 @@ export const LEDGER_COLUMNS = ['id', 'n', 'name', 'flag', 'amount', 'score', 'at
 
 export type Image = readonly (string | null)[];
 /** One expected or found version: its image, and what ended it (null: still current). */
-export type OracleVersion = { image: Image; closedBy: string | null };
+type OracleVersion = { image: Image; closedBy: string | null };
 export type FoundVersion = OracleVersion & { op: string };
 
 /** Engines print the same double differently: 171, 171.0. */
@@ -143,7 +148,7 @@ const sameHistory = (
 const show = (versions: readonly OracleVersion[]): string =>
   versions.map(({ image, closedBy }) => `  ${image.join('|')} ${closedBy ?? 'open'}`).join('\n');
 
-export type Comparison = {
+type Comparison = {
   /** Keys first seen after this audit row are known whole. */
   since: bigint;
   /** A start was interrupted, so that snapshots of several epochs follow each other. */

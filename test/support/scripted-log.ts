@@ -36,7 +36,7 @@ export const textTable = (
   };
 };
 
-export const textCells = (values: readonly (string | null)[]): Cells => {
+const textCells = (values: readonly (string | null)[]): Cells => {
   const cells = makeCells(values.length);
   const parts = values.map((value) => utf8.encode(value ?? ''));
   cells.bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));

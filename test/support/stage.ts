@@ -1,11 +1,12 @@
-// Owns the stage of one flow test: a database of its own on the file's server, a pipeline over it, and what it
-// means that the pipeline refuses or that its table equals the source again. Knows no fault.
+// Owns the stage of one flow test: a database of its own on the file's server, a pipeline over it, and what
+// it means that the pipeline refuses or that its table equals the source again. Knows no fault.
 import assert from 'node:assert/strict';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
 import type { ErrorKind } from '../../src/errors.ts';
 import { openEmbeddedFeed } from '../../src/topic/embedded/feed.ts';
+import type { Checkpoint, StatusRecord } from '../../src/topic/state.ts';
 import type { TestPostgres } from './postgres.ts';
 import { readTable } from './table-rows.ts';
 import { type Finished, makePipeline, type PipelineOptions, type TestPipeline } from './varve.ts';
@@ -76,11 +77,28 @@ export const amend = async ({ file }: TestPipeline, from: string, to: string): P
   await writeFile(file, text.replace(from, to));
 };
 
+/** Where the pipeline stands by what is durable, read without a process of its own. */
+export const standingOf = async ({
+  pipeline,
+}: Pick<Stage, 'pipeline'>): Promise<{ state: string; reason: string | null; resume: string }> => {
+  const feed = await openEmbeddedFeed({ path: join(pipeline.directory, 'topic') });
+  try {
+    const records = await feed.state();
+    const { state, reason } = JSON.parse(records.get('status') ?? '{}') as StatusRecord;
+    const { resume = '' } = JSON.parse(records.get('checkpoint') ?? '{}') as Partial<Checkpoint>;
+    return { state, reason, resume };
+  } finally {
+    await feed.close();
+  }
+};
+
 /** What `status --json` says. */
 export const statusOf = async (pipeline: TestPipeline, code = 0): Promise<Record<string, unknown>> =>
   JSON.parse((await pipeline.run(['status', 'pipeline.yaml', '--json'], code)).stdout);
 
-/** How far each topic goes, and every version of every table: equal when nothing new was published or folded. */
+/**
+ * How far each topic goes, and every version of every table: equal when nothing new was published or folded.
+ */
 export const readMarks = async ({ pipeline, tables }: Stage): Promise<Record<string, unknown>> => {
   const ends: Record<string, string> = {};
   const feed = await openEmbeddedFeed({ path: join(pipeline.directory, 'topic') }).catch(() => null);
@@ -120,7 +138,10 @@ const assertSays = (text: string, says: Refusal['says']): void => {
   }
 };
 
-/** `run` ends with 1 and these words, `status` goes on saying so, and neither topic nor table has anything new. */
+/**
+ * `run` ends with 1 and these words, `status` goes on saying so, and neither topic nor table has anything
+ * new.
+ */
 export const assertRefuses = async (stage: Stage, { kind, says }: Refusal): Promise<Finished> => {
   const before = await readMarks(stage);
   const end = await stage.pipeline.run(RUN, 1);
@@ -138,11 +159,13 @@ export const assertSameRows = async (stage: Stage, table = 'items'): Promise<voi
   assert.deepEqual(await readCurrent(stage, table), sorted(rows.map(({ id, v }) => [id, v])));
 };
 
-/** After a repair: the pipeline runs again, the table equals the source, and `status` has no complaint left. */
+/**
+ * After a repair: the pipeline runs again, the table equals the source, and `status` has no complaint left.
+ */
 export const assertMended = async (stage: Stage, table = 'items'): Promise<void> => {
   await stage.sql(`insert into public.${table} (id, v) values (9001, 'after the repair')`);
   await stage.pipeline.run(UNTIL);
   await assertSameRows(stage, table);
-  const { state, reason } = await statusOf(stage.pipeline);
+  const { state, reason } = await standingOf(stage);
   assert.deepEqual({ state, reason }, { state: 'stopped', reason: null });
 };

@@ -107,7 +107,9 @@ plant('constructs', {
     `// ${'TO'}${'DO'} later`,
     `// @ts-${'ignore'}`,
   ],
-  good: "// any enum, namespace or default\nconst any = 'export default'; Promise.any([any]); call(any(x), any, any);",
+  good:
+    "// any enum, namespace or default\nconst any = 'export default'; Promise.any([any]); " +
+    'call(any(x), any, any);',
 });
 plant('non-null', {
   rule: (text) => rules.checkNonNull(source(text), new Set(['src/topic/x.ts'])),

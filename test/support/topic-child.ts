@@ -30,7 +30,7 @@ const tail = async (): Promise<void> => {
   say('open');
   for (let from = 0n; from < BigInt(count); ) {
     await feed.changed(10_000, new AbortController().signal);
-    const { batches, nextOffset } = await feed.read('a', 0, from, 1 << 20);
+    const { batches, nextOffset } = await feed.read('a', 0, { from, maxBytes: 1 << 20 });
     for (const { value } of recordsOf(batches, from)) say(value);
     from = nextOffset;
   }

@@ -38,7 +38,7 @@ export const readAll = async (
   const found: ReadRecord[] = [];
   let at = from ?? (await feed.ends(topic, 0)).start;
   for (;;) {
-    const { batches, nextOffset } = await feed.read(topic, 0, at, maxBytes);
+    const { batches, nextOffset } = await feed.read(topic, 0, { from: at, maxBytes });
     if (batches.length === 0) return found;
     found.push(...recordsOf(batches, at));
     at = nextOffset;

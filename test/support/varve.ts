@@ -124,7 +124,8 @@ export const makePipeline = async (options: PipelineOptions): Promise<TestPipeli
       const end = await start(words).finished;
       if (end.code === code) return end;
       throw new Error(
-        `varve ${words.join(' ')} ended with ${end.code ?? end.signal}, not ${code}\n${end.stderr}\n${end.stdout}`,
+        `varve ${words.join(' ')} ended with ${end.code ?? end.signal}, not ${code}\n` +
+          `${end.stderr}\n${end.stdout}`,
       );
     },
     async [Symbol.asyncDispose]() {

@@ -14,7 +14,7 @@ export const seededRandom = (seed: number): (() => number) => {
   };
 };
 
-export type WorkloadOptions = {
+type WorkloadOptions = {
   seed: number;
   keys: number;
   truncates: boolean;
@@ -30,7 +30,8 @@ const statement = (random: () => number, { keys, keyChanges }: WorkloadOptions):
     const big = random() < 0.15 ? `repeat('${value}', 4000)` : `'small ${value}'`;
     return (
       'insert into ledger values ' +
-      `(${id}, ${value}, 'name ${value}', ${value % 2 === 0}, ${value}.25, ${value} / 7.0, now(), current_date, ${big}) ` +
+      `(${id}, ${value}, 'name ${value}', ${value % 2 === 0}, ${value}.25, ` +
+      `${value} / 7.0, now(), current_date, ${big}) ` +
       'on conflict (id) do update set n = excluded.n, amount = excluded.amount'
     );
   }
@@ -38,7 +39,9 @@ const statement = (random: () => number, { keys, keyChanges }: WorkloadOptions):
   if (kind < 0.75) return `update ledger set n = n where id = ${id}`;
   if (kind < 0.8) return `update ledger set name = null, flag = null where id between ${id} and ${id + 5}`;
   if (kind < 0.85 && keyChanges) {
-    return `update ledger set id = ${keys + id} where id = ${id} and not exists (select from ledger where id = ${keys + id})`;
+    const moved = keys + id;
+    return `update ledger set id = ${moved} where id = ${id}
+      and not exists (select from ledger where id = ${moved})`;
   }
   if (kind < 0.9) return `update ledger set big = 'now ${value}' where id = ${id}`;
   return `delete from ledger where id = ${id}`;
@@ -48,11 +51,7 @@ const statement = (random: () => number, { keys, keyChanges }: WorkloadOptions):
  * One transaction of one to six statements, sometimes with a savepoint rolled back, sometimes rolled back
  * itself.
  */
-export const transact = async (
-  client: Client,
-  random: () => number,
-  options: WorkloadOptions,
-): Promise<void> => {
+const transact = async (client: Client, random: () => number, options: WorkloadOptions): Promise<void> => {
   if (options.truncates && random() < 0.004) {
     await client.query('truncate ledger');
     return;

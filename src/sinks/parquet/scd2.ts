@@ -31,9 +31,9 @@ const hasOrigins = <Image>(keys: ReadonlyMap<string, KeyInput<Image>>): boolean 
  * newest one that ended before, and every mark from `first` on. Keys that partial images come from
  * (`origin`) belong in, likewise, with the order of those images for `first`; and so do keys whose marks
  * have one of these keys for origin.
- * One thing needs the order that a partition has: a transaction that moves a row away from a key, uses the key
- * again and changes it again, whose changes of that key come out of order in different folds, loses the columns
- * that the moved row did not send: they are NULL and named.
+ * One thing needs the order that a partition has: a transaction that moves a row away from a key, uses the
+ * key again and changes it again, whose changes of that key come out of order in different folds, loses the
+ * columns that the moved row did not send: they are NULL and named.
  */
 export const fold = <Image>(
   keys: ReadonlyMap<string, KeyInput<Image>>,

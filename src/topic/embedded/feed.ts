@@ -2,7 +2,7 @@
 // files. It writes nothing but how far the sink has read.
 import { type FileHandle, open, realpath } from 'node:fs/promises';
 import { VarveError } from '../../errors.ts';
-import type { Feed, FeedBatch, TopicEnds } from '../feed.ts';
+import type { Feed, FeedBatch, ReadRange, TopicEnds } from '../feed.ts';
 import { damaged, fileError, isMissing } from './directory.ts';
 import { type FoundSlices, LogFollower } from './log-follower.ts';
 import type { TopicState } from './log-state.ts';
@@ -50,7 +50,7 @@ class EmbeddedFeed implements Feed {
     return 1;
   }
 
-  async read(topic: string, partition: number, from: bigint, maxBytes: number): Promise<FeedBatch> {
+  async read(topic: string, partition: number, { from, maxBytes }: ReadRange): Promise<FeedBatch> {
     for (let before = -1n; ; ) {
       const ends = await this.ends(topic, partition);
       if (from < ends.start || from > ends.end) throw offsetLost(topic, from, ends);

@@ -47,7 +47,9 @@ export const acquireLock = async (path: string, id: string): Promise<Lock> => {
   }
 };
 
-/** Process id of the holder, `unknown` when it is too busy to say it; null: nobody holds it. Changes nothing. */
+/**
+ * Process id of the holder, `unknown` when it is too busy to say it; null: nobody holds it. Changes nothing.
+ */
 export const findHolder = async (path: string): Promise<string | null> => {
   const names = await readdir(path).catch((error: unknown) => {
     throw fileError(error, path);

@@ -95,7 +95,7 @@ export const makeSlot = async (server: TestPostgres): Promise<LogPlace> => {
     `SELECT lsn::text FROM pg_create_logical_replication_slot($1, 'pgoutput')`,
     [slot],
   );
-  return { slot, publication: slot, start: String(rows[0]?.['lsn']) };
+  return { slot, publication: slot, start: String(rows[0]?.lsn) };
 };
 
 export type ReaderExtras = {
@@ -133,14 +133,14 @@ export const closeReaders = async (): Promise<void> => {
 };
 
 const walEnd = async (server: TestPostgres): Promise<string> =>
-  String((await server.query('SELECT pg_current_wal_insert_lsn()::text AS lsn'))[0]?.['lsn']);
+  String((await server.query('SELECT pg_current_wal_insert_lsn()::text AS lsn'))[0]?.lsn);
 
 export const confirmedFlush = async (server: TestPostgres, slot: string): Promise<string> => {
   const rows = await server.query(
     'SELECT confirmed_flush_lsn::text AS lsn FROM pg_replication_slots WHERE slot_name = $1',
     [slot],
   );
-  return String(rows[0]?.['lsn']);
+  return String(rows[0]?.lsn);
 };
 
 /**

@@ -69,7 +69,7 @@ describe('rows', () => {
       'INSERT INTO a2 VALUES (2)',
     ]);
     const begins = events.flatMap((event) => (event.kind === 'begin' ? [event] : []));
-    const ids = (await server.query('SELECT xmin::text FROM a2 ORDER BY id')).map((row) => row['xmin']);
+    const ids = (await server.query('SELECT xmin::text FROM a2 ORDER BY id')).map((row) => row.xmin);
     assert.deepEqual(
       begins.slice(0, 2).map((begin) => begin.txId),
       ids,

@@ -91,7 +91,7 @@ describe('confirming', () => {
   test('an idle stream reaches the end of the log, also through changes that nobody publishes', async () => {
     const place = await makeSlot(server);
     for (let n = 0; n < 20; n++) await server.query(`COMMENT ON TABLE t IS 'no row of any table ${n}'`);
-    const end = String((await server.query('SELECT pg_current_wal_lsn()::text AS lsn'))[0]?.['lsn']);
+    const end = String((await server.query('SELECT pg_current_wal_lsn()::text AS lsn'))[0]?.lsn);
     assert.notEqual(end, place.start);
     const reader = openReader(server, place);
     const events = await collect(

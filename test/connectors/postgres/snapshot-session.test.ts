@@ -297,8 +297,8 @@ test('rows that nobody pulls stay on the server: memory is bounded', async () =>
   });
 });
 
-// The holder has its lock, a TRUNCATE waits for that, and a reader's new lock would wait for the TRUNCATE: nobody but
-// us could end it.
+// The holder has its lock, a TRUNCATE waits for that, and a reader's new lock would wait for the TRUNCATE:
+// nobody but us could end it.
 test('a reader behind a waiting TRUNCATE gives the snapshot up instead of waiting for ever', async () => {
   await server.query('CREATE TABLE queued (id int PRIMARY KEY); INSERT INTO queued VALUES (1)');
   const clients = clientsOf(server);

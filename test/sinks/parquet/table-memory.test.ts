@@ -1,4 +1,5 @@
-// What a table remembers beside its rows: printed and read back, barriers kept as long as a late event may meet them.
+// What a table remembers beside its rows: printed and read back, barriers kept as long as a late event may
+// meet them.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
