@@ -57,7 +57,7 @@ test('intake waits while too many files wait to be merged, also on the way to an
   const feed = topic.feed();
   // One batch a read, so that each is a commit of its own.
   const read = feed.read.bind(feed);
-  feed.read = (name, partition, from) => read(name, partition, from, 1);
+  feed.read = (name, partition, { from }) => read(name, partition, { from, maxBytes: 1 });
   const { table } = bench;
   const commitNext = table.commit.bind(table);
   const runs: number[] = [];
