@@ -2,7 +2,7 @@
 // again.
 import type { VarveError } from './errors.ts';
 import type { PipelineParts } from './pipeline-parts.ts';
-import { retrying, TRIES_TO_END } from './retry.ts';
+import { retrying } from './retry.ts';
 import { runFold } from './sinks/fold.ts';
 import type { CommitReport, Sink } from './sinks/sink.ts';
 import { readState, type SchemaRecord, STATE_KEYS } from './topic/state.ts';
@@ -10,10 +10,10 @@ import { readState, type SchemaRecord, STATE_KEYS } from './topic/state.ts';
 /**
  * Aborting `finish` asks for everything up to the topics' ends as they are then, and for a return after that.
  */
-type FoldHalf = { parts: PipelineParts; sink: Sink; finish: AbortSignal };
+type FoldHalf = { parts: PipelineParts; sink: Sink; finish: AbortSignal; tries: number };
 
 const foldTopic = async (
-  { parts, sink, finish }: FoldHalf,
+  { parts, sink, finish, tries }: FoldHalf,
   topic: string,
   signal: AbortSignal,
 ): Promise<void> => {
@@ -46,7 +46,7 @@ const foldTopic = async (
     await runFold(fold, signal).finally(() => opened.close());
   };
   const onRetry = (error: VarveError, pauseMs: number): void => progress.retrying(topic, error, pauseMs);
-  await retrying(once, { tries: TRIES_TO_END, progress: () => commits, onRetry, random }, signal);
+  await retrying(once, { tries, progress: () => commits, onRetry, random }, signal);
 };
 
 /** Returns when `finish` is reached; fails with the first fold that fails for good. */

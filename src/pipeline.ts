@@ -7,6 +7,7 @@ import { runCapture } from './capture-half.ts';
 import { asVarveError } from './errors.ts';
 import { runFolds } from './fold-half.ts';
 import type { PipelineParts, RunOptions } from './pipeline-parts.ts';
+import { TRIES_TO_END } from './retry.ts';
 
 /**
  * Runs both halves until aborted (then everything read is made durable), caught up, or failed. Throws a
@@ -17,6 +18,8 @@ export const runPipeline = async (
   options: RunOptions,
   signal: AbortSignal,
 ): Promise<void> => {
+  // A daemon waits for a disk that is full; a run that must end does not.
+  const tries = options.untilCaughtUp ? TRIES_TO_END : Number.POSITIVE_INFINITY;
   const captured = new AbortController();
   const failed = new AbortController();
   const either = AbortSignal.any([signal, failed.signal]);
@@ -24,7 +27,7 @@ export const runPipeline = async (
     runCapture(parts, options, either).then(() => captured.abort()),
     parts.sink === null
       ? Promise.resolve()
-      : runFolds({ parts, sink: parts.sink, finish: captured.signal }, failed.signal),
+      : runFolds({ parts, sink: parts.sink, finish: captured.signal, tries }, failed.signal),
   ];
   for (const half of halves) half.catch(() => failed.abort());
   const wrong = (await Promise.allSettled(halves)).find((result) => result.status === 'rejected');

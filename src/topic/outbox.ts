@@ -52,8 +52,7 @@ const refuseOtherKey = (topic: string, known: SchemaRecord, schema: TableSchema)
   throw new VarveError(
     'key_changed',
     `The key of ${topic} changed from (${keyText(known)}) to (${keyText(schema)}). Its rows can no longer ` +
-      'be told apart as before. Put the old key back, or drop the table and its topic and start ' +
-      'with varve reset FILE.',
+      'be told apart as before. Run varve reset FILE --yes, move its table away and start again.',
     { facts: { topic, before: keyText(known), after: keyText(schema) } },
   );
 };

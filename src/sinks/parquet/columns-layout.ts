@@ -114,8 +114,8 @@ class LayoutBuilder {
     const table = tableText(this.#record.table);
     throw new VarveError(
       'key_changed',
-      `The key of ${table} is not the one its table was built with, so its versions cannot go on. Run ` +
-        `"varve snapshot --rekey ${table}" to close them all and open the rows under the new key.`,
+      `The key of ${table} is not the one its table was built with, so its versions cannot be continued. ` +
+        'Run varve reset FILE --yes, move the table away and start again.',
       { facts: { table, schema: this.#record.n } },
     );
   }
