@@ -9,7 +9,7 @@ import { startPostgres, type TestPostgres } from '../../support/postgres.ts';
 import { encodeWith, openPinned } from './types-encoding.ts';
 
 const docs = readFileSync(join(import.meta.dirname, '../../../docs/types.md'), 'utf8');
-const rows = [...docs.matchAll(/^\| `([^`]+)` \| `([a-z0-9]+)` \| (?:`([\w.]+)` )?\|/gm)].map(
+const rows = [...docs.matchAll(/^\| `([^`]+)` +\| `([a-z0-9]+)` +\| (?:`([\w.]+)`)? *\|/gm)].map(
   ([, type, connect, name]) => ({ type: type as string, connect, name }),
 );
 

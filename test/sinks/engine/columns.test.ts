@@ -22,11 +22,12 @@ const decimal = (precision: number, scale: number): ConnectType => ({
 
 describe('types', () => {
   it('are the ones that the documentation lists', () => {
-    const rows = TYPE_RULES.map(({ connect, table, unheld }) => `| \`${connect}\` | ${table} | ${unheld} |`);
     const text = readFileSync(new URL('../../../docs/table-types.md', import.meta.url), 'utf8');
+    const listed = text.split('\n').filter((line) => line.startsWith('| `'));
+    const cells = listed.map((line) => line.split('|').map((cell) => cell.trim()));
     assert.deepEqual(
-      text.split('\n').filter((line) => line.startsWith('| `')),
-      rows,
+      cells.map((row) => row.slice(1, 4)),
+      TYPE_RULES.map(({ connect, table, unheld }) => [`\`${connect}\``, table, unheld]),
     );
   });
 
