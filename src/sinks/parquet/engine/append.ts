@@ -1,54 +1,54 @@
 // Owns folding for tables without a key: one row an event, no versions. An event that is in the table
 // already is dropped.
-import type { EngineValue } from '../columns-value.ts';
 import type { Bench } from './bench.ts';
-import type { AppendedEvent } from './changes.ts';
-import type { ColumnInput } from './database.ts';
 import { deadRecords } from './dead-records.ts';
 import type { MergeResult } from './protocol.ts';
-import { columnDefinitions, quoteText, scanFiles } from './sql.ts';
+import { columnList, columnOf, quoteText, scanFiles } from './sql.ts';
 
-/** Orders of this batch that the table may have, because some partition has been read beyond them. */
-const findKnown = async (
-  events: readonly AppendedEvent[],
-  { request, context, fields, files }: Bench,
-): Promise<ReadonlySet<string>> => {
-  const known = new Set<string>();
+/**
+ * Table `known_order`: orders of this batch that the table may have, because some partition has been read
+ * beyond them.
+ */
+const findKnown = async ({ request, context, fields, files }: Bench): Promise<void> => {
+  const { database } = context;
+  await database.run('CREATE OR REPLACE TEMP TABLE known_order (event_order VARCHAR)');
   let newest = '';
   for (const { order } of request.highs.values()) if (order > newest) newest = order;
-  let oldest = '~';
-  for (const { order } of events) if (order < oldest) oldest = order;
-  if (request.data.length === 0 || (newest !== '' && oldest > newest)) return known;
+  const [row] = await database.rows('SELECT min(event_order) FROM event');
+  const oldest = row?.[0];
+  if (typeof oldest !== 'string' || request.data.length === 0) return;
+  if (newest !== '' && oldest > newest) return;
   const opened = await files.open(request.data);
   const order = fields.column('_order');
   const scan = scanFiles(
     opened.map(({ local }) => local),
     fields.all,
   );
-  await context.database.read(
-    `SELECT DISTINCT ${order} FROM ${scan} WHERE ${order} >= ${quoteText(oldest)}`,
-    ['string'],
-    ([orders]) => {
-      for (const text of orders ?? []) known.add(text as string);
-    },
+  await database.run(
+    `INSERT INTO known_order SELECT DISTINCT ${order} FROM ${scan} WHERE ${order} >= ${quoteText(oldest)}`,
   );
-  return known;
 };
 
 /** Writes one file of the batch's events, in order. */
 export const mergeEvents = async (bench: Bench): Promise<MergeResult> => {
-  const { request, fields, decoder, output } = bench;
-  const { appended } = decoder.changes;
-  const known = await findKnown(appended, bench);
-  const fresh = new Map<string, AppendedEvent>();
-  for (const event of appended) if (!known.has(event.order)) fresh.set(event.order, event);
+  const { request, fields, stage, decoder, output } = bench;
+  const total = stage.count;
+  if (total > 0) await findKnown(bench);
+  const own: Readonly<Record<string, string>> = {
+    _op: 'e.op',
+    _order: 'e.event_order',
+    _commit_ts: 'e.ts',
+    _tx: 'e.tx',
+    _incomplete: 'e.incomplete',
+  };
+  const values = fields.own.map((field) => `${own[field.name]} AS ${columnOf(field)}`);
+  const fresh =
+    `(SELECT ${[columnList(fields.user, 'e'), ...values].join(', ')} FROM event e ` +
+    'ANTI JOIN known_order k ON k.event_order = e.event_order ' +
+    'QUALIFY row_number() OVER (PARTITION BY e.event_order ORDER BY e.n DESC) = 1)';
   const sort = fields.column('_order');
-  if (fresh.size > 0) {
-    await stageEvents([...fresh.values()], bench);
-    await output.writeData('appended_row', { fields: fields.all, sort, partition: [] });
-  }
+  const opened = total === 0 ? 0 : await output.writeData(fresh, { fields: fields.all, sort, partition: [] });
   const { events, offsets, highs } = decoder;
-  const duplicates = appended.length - fresh.size;
   return {
     added: output.files,
     removed: [],
@@ -58,32 +58,6 @@ export const mergeEvents = async (bench: Bench): Promise<MergeResult> => {
     offsets,
     highs,
     dead: deadRecords(request, decoder, []),
-    counts: { events, opened: fresh.size, closed: 0, duplicates, late: 0, noops: 0 },
+    counts: { events, opened, closed: 0, duplicates: total - opened, late: 0, noops: 0 },
   };
-};
-
-const stageEvents = async (
-  rows: readonly AppendedEvent[],
-  { context, fields, store }: Bench,
-): Promise<void> => {
-  const { database } = context;
-  await database.run(`CREATE OR REPLACE TEMP TABLE appended_row (${columnDefinitions(fields.all)})`);
-  const own: Readonly<Record<string, (row: number) => EngineValue>> = {
-    _op: (row) => rows[row]!.op,
-    _order: (row) => rows[row]!.order,
-    _commit_ts: (row) => rows[row]!.ts,
-    _tx: (row) => rows[row]!.tx,
-    _incomplete: (row) => {
-      const names = store.incomplete[rows[row]!.image]!;
-      return names.length === 0 ? null : names;
-    },
-  };
-  const columns: ColumnInput[] = [
-    ...fields.user.map(({ type }, at): ColumnInput => {
-      const column = store.columns[at]!;
-      return { type, value: (row) => column[rows[row]!.image] ?? null };
-    }),
-    ...fields.own.map(({ name, type }) => ({ type, value: own[name] ?? (() => null) })),
-  ];
-  await database.append('appended_row', columns, rows.length);
 };

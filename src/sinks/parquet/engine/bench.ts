@@ -1,18 +1,25 @@
 // Owns what one merge works with, and laying it out.
 import { fieldOfColumn } from '../columns-layout.ts';
+import { EventCollector } from './changes.ts';
 import { Decoder } from './decode.ts';
 import type { EngineContext } from './engine-context.ts';
+import { EventStage } from './event-stage.ts';
 import { LiveFiles } from './live-files.ts';
 import { OutputFiles } from './output-files.ts';
 import type { MergeRequest } from './protocol.ts';
-import { RowStore } from './row-store.ts';
+import { RowStore, type Shape } from './row-store.ts';
+import { SchemaBook } from './schema-book.ts';
 import { TableFields } from './table-fields.ts';
 
 export type Bench = {
   request: MergeRequest;
   context: EngineContext;
   fields: TableFields;
+  /** What the source had, from when on; oldest first. */
+  shapes: readonly Shape[];
+  /** Images of the keys that need the rules. */
   store: RowStore;
+  stage: EventStage;
   /** Has read all batches of the request. */
   decoder: Decoder;
   files: LiveFiles;
@@ -29,10 +36,12 @@ export const openBench = async (request: MergeRequest, context: EngineContext): 
     fields: new Set(columns.map((column) => fieldOfColumn(layout, column)?.id)),
   }));
   const store = new RowStore(fields.user, shapes);
-  const decoder = new Decoder(request, store, askSchema);
-  await decoder.readAll(request.batches);
+  const stage = new EventStage(database, fields, request);
+  const book = new SchemaBook(layout, request.schemas, askSchema);
+  const decoder = new Decoder(request, new EventCollector({ fields, stage, book }), book);
+  await stage.fill(() => decoder.readAll(request.batches));
   const files = new LiveFiles(database, askLocal, request.deletes);
   await files.prepare();
   const output = new OutputFiles(database, { commit, location, directory, spec });
-  return { request, context, fields, store, decoder, files, output };
+  return { request, context, fields, shapes, store, stage, decoder, files, output };
 };

@@ -40,12 +40,14 @@ export const keyBucket = (
   return ({ values }) => bucketOfValue(bucket.field, values[at] ?? null, bucket.count);
 };
 
-/** Keeps the files that can hold rows of these keys. Those of another spec have buckets of their own. */
+/** Keeps the files that can hold rows of these buckets. Those of another spec have buckets of their own. */
+export const inBuckets =
+  ({ spec }: Pick<TableFiles, 'spec'>, buckets: ReadonlySet<number | null>) =>
+  (file: SourceFile): boolean =>
+    file.specId !== spec.specId || buckets.has(bucketOfFile(file));
+
+/** Keeps the files that can hold rows of these keys. */
 export const bucketFilter = (request: Pick<TableFiles, 'spec'>, fields: TableFields) => {
   const bucketOf = keyBucket(fields.key, request);
-  return (keys: readonly TouchedKey[]) => {
-    const buckets = new Set(keys.map(bucketOf));
-    return (file: SourceFile): boolean =>
-      file.specId !== request.spec.specId || buckets.has(bucketOfFile(file));
-  };
+  return (keys: readonly TouchedKey[]) => inBuckets(request, new Set(keys.map(bucketOf)));
 };

@@ -1,142 +1,135 @@
-// Owns the step from one record to a change: its key, its image, what its headers say. Knows no batch and no
+// Owns the step from one record to an event: its key, its image, what its headers say. Knows no batch and no
 // stored row.
 import type { Order } from '../../../change/order.ts';
 import { type AvroValue, FRAME_LENGTH, readSchemaId } from '../../../topic/avro-read.ts';
 import type { RecordView } from '../../../topic/record-batch-view.ts';
-import { readKeyJson } from '../columns-key.ts';
-import { type EngineValue, UNHELD } from '../columns-value.ts';
-import type { Barrier, Change } from '../scd2-version.ts';
+import type { EngineValue } from '../columns-value.ts';
+import type { Barrier } from '../scd2-version.ts';
 import { commitTime, type EventReader, type RowPlan, transactionId } from './envelope-plan.ts';
+import { readKey, readOtherKey, readTexts, readUnchanged } from './event-headers.ts';
+import type { EventStage, StagedEvent } from './event-stage.ts';
 import { keyTextOf } from './key-text.ts';
-import type { RowStore } from './row-store.ts';
+import type { OrderReader } from './order-reader.ts';
 import type { SchemaBook } from './schema-book.ts';
+import type { TableFields } from './table-fields.ts';
 
-/** Stands for an old key that its header does not tell: no row has it. */
-export const UNKNOWN_KEY = '\u0000';
-
-export type KeyChanges = { values: EngineValue[]; changes: Change<number>[]; partition: number };
-export type AppendedEvent = { order: Order; op: string; ts: bigint; tx: string; image: number };
+/** What few events have: see Change. */
+type EventDetails = {
+  unchanged: readonly number[];
+  moved: boolean;
+  origin: string | null;
+  previousKey: string | null;
+};
 
 /** nothing: the record says what another one says. */
 type Taken = { ts: bigint } | 'no_key' | 'no_image' | 'nothing';
 
-type EventParts = { record: RecordView; order: Order; event: readonly AvroValue[]; op: string; ts: bigint };
+type EventParts = {
+  record: RecordView;
+  partition: number;
+  order: OrderReader;
+  event: readonly AvroValue[];
+  op: string;
+  ts: bigint;
+};
 type Reading = { reader: EventReader; plan: RowPlan };
+type CollectorParts = { fields: TableFields; stage: EventStage; book: SchemaBook };
 
-const utf8 = new TextDecoder();
 const NO_IDS: readonly number[] = [];
 
-export class ChangeCollector {
-  readonly keys = new Map<string, KeyChanges>();
-  readonly appended: AppendedEvent[] = [];
+export class EventCollector {
   readonly barriers = new Map<Order, Barrier>();
-  /** By rank: where a change was read. */
+  /** By event number: where an event was read. */
   readonly partitions: number[] = [];
   readonly offsets: number[] = [];
-  readonly #book: SchemaBook;
-  readonly #store: RowStore;
+  readonly details = new Map<number, EventDetails>();
+  readonly #parts: CollectorParts;
   readonly #isAppend: boolean;
+  /** Places of the key's columns among the user's. */
+  readonly #keyAt: readonly number[];
+  /** The row under way. */
+  readonly #values: EngineValue[];
 
-  constructor(book: SchemaBook, store: RowStore, isAppend: boolean) {
-    this.#book = book;
-    this.#store = store;
-    this.#isAppend = isAppend;
+  constructor(parts: CollectorParts) {
+    const { key, user } = parts.fields;
+    this.#parts = parts;
+    this.#isAppend = key.length === 0;
+    this.#keyAt = key.map((field) => user.indexOf(field));
+    this.#values = new Array<EngineValue>(user.length).fill(null);
   }
 
   /** Throws MissingSchema before anything was taken, `schema_unknown`, `record_corrupt`. */
-  take(record: RecordView, order: Order, partition: number): Taken {
+  take(record: RecordView, order: OrderReader, partition: number): Taken {
     const { bytes, valueStart, valueEnd } = record;
+    const { book } = this.#parts;
     const valueId = readSchemaId(bytes, valueStart, valueEnd);
-    const schema = this.#book.schemaOf(valueId, order);
-    const reader = this.#book.eventReader(valueId);
+    const schema = book.schemaOf(valueId, order);
+    const reader = book.eventReader(valueId);
     const event = reader.read(bytes, valueStart + FRAME_LENGTH, valueEnd) as readonly AvroValue[];
     const op = event[reader.places.op] as string;
     const ts = commitTime(event, reader);
-    const parts = { record, order, event, op, ts };
-    const reading = { reader, plan: this.#book.planOf(schema, reader) };
+    const parts = { record, partition, order, event, op, ts };
+    const reading = { reader, plan: book.planOf(schema, reader) };
     if (this.#isAppend) return this.#append(parts, reading);
-    if (op !== 't') return this.#change(parts, reading, partition);
-    this.barriers.set(order, { order, ts, kind: 't' });
+    if (op !== 't') return this.#change(parts, reading);
+    this.barriers.set(order.order, { order: order.order, ts, kind: 't' });
     return { ts };
   }
 
-  #key(record: RecordView, plan: RowPlan): EngineValue[] | null {
-    const { bytes, keyStart, keyEnd } = record;
-    if (keyStart < 0) return null;
-    const reader = this.#book.keyReader(readSchemaId(bytes, keyStart, keyEnd));
-    const row = reader.read(bytes, keyStart + FRAME_LENGTH, keyEnd) as readonly AvroValue[];
-    const values: EngineValue[] = [];
-    for (const { field, convert } of plan.keyColumns) {
-      const value = row[reader.fields.indexOf(field)];
-      const converted = value === null || value === undefined ? UNHELD : convert(value);
-      if (converted === UNHELD) return null;
-      values.push(converted);
-    }
-    return values;
-  }
-
-  /**
-   * The other half's key, where this is half of a changed key: as text for people, and as the engine has
-   * it.
-   */
-  #otherKey(record: RecordView, op: string, plan: RowPlan): { text: string; key: string } | null {
-    const header = record.header(op === 'd' ? '__debezium.newkey' : '__debezium.oldkey');
-    if (header === null) return null;
-    const text = utf8.decode(header);
-    const values = readKeyJson(text, plan.keyColumns);
-    return { text, key: values === null ? UNKNOWN_KEY : keyTextOf(values) };
-  }
-
-  #unchanged(record: RecordView, plan: RowPlan): readonly number[] {
-    const header = record.header('varve.unchanged');
-    return header === null ? NO_IDS : plan.fieldIds(JSON.parse(utf8.decode(header)) as string[]);
-  }
-
-  #image(record: RecordView, plan: RowPlan, row: readonly AvroValue[]): number {
-    const header = record.header('varve.text');
-    const texts = header === null ? null : (JSON.parse(utf8.decode(header)) as Record<string, string>);
-    const { values, incomplete } = plan.convert(row, texts);
-    return this.#store.add(values, incomplete);
-  }
-
-  #change(parts: EventParts, { reader, plan }: Reading, partition: number): Taken {
-    const { record, order, event, op, ts } = parts;
-    const values = this.#key(record, plan);
-    if (values === null) return 'no_key';
-    const key = keyTextOf(values);
-    const other = this.#otherKey(record, op, plan);
-    // A key that is written differently and is the same: one row went on.
-    const isSameKey = other?.key === key;
-    const isMove = other !== null && !isSameKey;
+  #change(parts: EventParts, reading: Reading): Taken {
+    const { record, event, op, ts } = parts;
+    const { reader, plan } = reading;
+    const key = readKey(record, plan, this.#parts.book);
+    if (key === null) return 'no_key';
     const isDelete = op === 'd';
+    const other = readOtherKey(record, op, plan);
+    // A key that is written differently and is the same: one row went on.
+    const isSameKey = other !== null && other.key === keyTextOf(key);
     if (isDelete && isSameKey) return 'nothing';
     const after = event[reader.places.after] as readonly AvroValue[] | null;
     if (!isDelete && after === null) return 'no_image';
-    const unchanged = isDelete ? NO_IDS : this.#unchanged(record, plan);
-    const change: Change<number> = {
-      order,
-      op: (isSameKey ? 'u' : op) as Change<number>['op'],
-      ts,
-      tx: transactionId(event, reader),
-      image: isDelete || after === null ? null : this.#image(record, plan, after),
-      unchanged,
-      moved: isDelete && isMove,
-      origin: !isDelete && isMove && unchanged.length > 0 ? other.key : null,
-      previousKey: !isDelete && isMove ? other.text : null,
-      rank: this.partitions.push(partition) - 1,
-    };
-    this.offsets.push(record.offset);
-    const known = this.keys.get(key);
-    if (known === undefined) this.keys.set(key, { values, changes: [change], partition });
-    else known.changes.push(change);
+    const unchanged = isDelete ? NO_IDS : readUnchanged(record, plan);
+    const isWhole = other === null && unchanged.length === 0;
+    if (!isWhole) {
+      const previous = isDelete || isSameKey ? null : other;
+      this.details.set(this.offsets.length, {
+        unchanged,
+        moved: isDelete && other !== null,
+        origin: unchanged.length > 0 ? (previous?.key ?? null) : null,
+        previousKey: previous?.text ?? null,
+      });
+    }
+    const incomplete = this.#readImage(record, plan, isDelete ? null : after);
+    for (const [at, value] of key.entries()) this.#values[this.#keyAt[at] ?? -1] = value;
+    this.#add(parts, reader, { op: isSameKey ? 'u' : op, key, isWhole, incomplete });
     return { ts };
   }
 
-  #append({ record, order, event, op, ts }: EventParts, { reader, plan }: Reading): Taken {
+  #append(parts: EventParts, { reader, plan }: Reading): Taken {
+    const { record, event, op, ts } = parts;
     const { after, before } = reader.places;
     const row = (event[after] ?? event[before] ?? null) as readonly AvroValue[] | null;
-    const image = row === null ? this.#store.add([], null) : this.#image(record, plan, row);
-    this.appended.push({ order, op, ts, tx: transactionId(event, reader), image });
+    const incomplete = this.#readImage(record, plan, row);
+    this.#add(parts, reader, { op, key: [], isWhole: true, incomplete });
     return { ts };
+  }
+
+  /** Fills the row under way; returns the columns that it cannot hold. */
+  #readImage(record: RecordView, plan: RowPlan, row: readonly AvroValue[] | null): readonly string[] | null {
+    this.#values.fill(null);
+    return row === null ? null : plan.convert(row, readTexts(record), this.#values);
+  }
+
+  #add(
+    { record, partition, order, event, ts }: EventParts,
+    reader: EventReader,
+    said: Omit<StagedEvent, 'ordinal'>,
+  ): void {
+    const { transaction, ordinal } = order;
+    const { stage } = this.#parts;
+    stage.groups.enter({ transaction, ts, tx: transactionId(event, reader), partition });
+    stage.add({ ordinal, ...said }, this.#values);
+    this.partitions.push(partition);
+    this.offsets.push(record.offset);
   }
 }

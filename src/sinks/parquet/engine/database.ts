@@ -1,7 +1,13 @@
 // Owns the one DuckDB connection of an engine: its limits, running SQL, columns in and columns out. Knows
 // no table.
 import './whole-text.ts';
-import { type DuckDBConnection, DuckDBDataChunk, DuckDBInstance, type DuckDBValue } from '@duckdb/node-api';
+import {
+  type DuckDBAppender,
+  type DuckDBConnection,
+  DuckDBDataChunk,
+  DuckDBInstance,
+  type DuckDBValue,
+} from '@duckdb/node-api';
 import type { EngineValue } from '../columns-value.ts';
 import type { IcebergType } from '../iceberg-type.ts';
 import { codecOf } from './engine-value.ts';
@@ -12,6 +18,50 @@ import { quoteText } from './sql.ts';
 const CHUNK_ROWS = 2048;
 
 export type ColumnInput = { type: IcebergType; value: (row: number) => EngineValue };
+
+/** Rows of different lanes come to lie in chunks of their own: who reads one lane can skip the others'. */
+const LANES = 16;
+
+/** Fills a table row by row. Until it is disposed of, nothing else may use the database. */
+export class TableAppender implements AsyncDisposable {
+  readonly #appender: DuckDBAppender;
+  readonly #codecs: readonly ReturnType<typeof codecOf>[];
+  /** By lane, by column. */
+  readonly #lanes: DuckDBValue[][][] = [];
+
+  constructor(appender: DuckDBAppender, types: readonly IcebergType[]) {
+    this.#appender = appender;
+    this.#codecs = types.map(codecOf);
+    for (let lane = 0; lane < LANES; lane++) this.#lanes.push(types.map(() => []));
+  }
+
+  /** Takes one value a column. */
+  add(values: readonly EngineValue[], lane: number): void {
+    const columns = this.#lanes[lane % LANES]!;
+    for (let at = 0; at < columns.length; at++) {
+      const value = values[at] ?? null;
+      const { wrap } = this.#codecs[at]!;
+      columns[at]!.push(wrap === null || value === null ? (value as DuckDBValue) : wrap(value));
+    }
+    if (columns[0]!.length === CHUNK_ROWS) this.#flush(columns);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      for (const columns of this.#lanes) this.#flush(columns);
+    } finally {
+      this.#appender.closeSync();
+    }
+  }
+
+  #flush(columns: DuckDBValue[][]): void {
+    if (columns[0]!.length === 0) return;
+    const chunk = DuckDBDataChunk.create(this.#codecs.map(({ type }) => type));
+    chunk.setColumns(columns);
+    this.#appender.appendDataChunk(chunk);
+    for (const column of columns) column.length = 0;
+  }
+}
 
 export class Database implements AsyncDisposable {
   readonly #instance: DuckDBInstance;
@@ -86,6 +136,10 @@ export class Database implements AsyncDisposable {
     const statements = await this.#connection.extractStatements(sql);
     if (statements.count !== 1) throw new Error('Parser Error: more than one statement');
     await this.read(sql, types, visit);
+  }
+
+  async appender(table: string, types: readonly IcebergType[]): Promise<TableAppender> {
+    return new TableAppender(await this.#connection.createAppender(table), types);
   }
 
   /** Appends `rows` rows to a table whose columns are these, a column at a time. */

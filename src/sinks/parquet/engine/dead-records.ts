@@ -22,11 +22,11 @@ const REASONS: Readonly<Record<Reject['reason'], string>> = {
 /** Everything that was turned away, with its bytes, which are read again: rejects are few. */
 export const deadRecords = (
   { batches }: Pick<MergeRequest, 'batches'>,
-  { rejects, changes }: Decoder,
+  { rejects, collector }: Decoder,
   dead: FoldResult<number>['dead'],
 ): DeadRecord[] => {
   const folded = dead.map(({ rank, reason }): Reject => {
-    return { partition: changes.partitions[rank]!, offset: BigInt(changes.offsets[rank]!), reason };
+    return { partition: collector.partitions[rank]!, offset: BigInt(collector.offsets[rank]!), reason };
   });
   return [...rejects, ...folded].map((reject) => withBytes(reject, batches));
 };

@@ -1,16 +1,16 @@
 // Owns reading record batches: which records count, how far a partition was read, what is turned away. What a
 // record says is the collector's.
-import { isOrder, type Order } from '../../../change/order.ts';
+import { type Order, transactionOf } from '../../../change/order.ts';
 import { VarveError } from '../../../errors.ts';
 import { codecById } from '../../../topic/compression.ts';
 import { readRecords } from '../../../topic/record-batch.ts';
 import { readBatchHeader } from '../../../topic/record-batch-header.ts';
 import type { RecordView } from '../../../topic/record-batch-view.ts';
 import type { DeadReason } from '../scd2-version.ts';
-import { ChangeCollector } from './changes.ts';
+import type { EventCollector } from './changes.ts';
+import { OrderReader, orderOf, ordinalOf } from './order-reader.ts';
 import type { High, MergeRequest } from './protocol.ts';
-import type { RowStore } from './row-store.ts';
-import { MissingSchema, SchemaBook } from './schema-book.ts';
+import { MissingSchema, type SchemaBook } from './schema-book.ts';
 
 /** An event that cannot be folded. */
 export type Reject = {
@@ -19,28 +19,46 @@ export type Reject = {
   reason: DeadReason | 'no_order' | 'no_key' | 'no_image' | 'corrupt';
 };
 
-const latin1 = new TextDecoder('latin1');
+/** A partition's newest event so far, its order in two parts. */
+type Newest = { transaction: string; ordinal: number; ts: bigint };
+
+const partsOf = (order: Order) => ({ transaction: transactionOf(order), ordinal: ordinalOf(order) });
+const isAbove = (
+  one: Pick<Newest, 'transaction' | 'ordinal'>,
+  other: Pick<Newest, 'transaction' | 'ordinal'>,
+): boolean =>
+  one.transaction === other.transaction ? one.ordinal > other.ordinal : one.transaction > other.transaction;
 
 export class Decoder {
-  readonly changes: ChangeCollector;
+  readonly collector: EventCollector;
   readonly rejects: Reject[] = [];
   /** Next offset to read, by partition. */
   readonly offsets = new Map<number, bigint>();
-  readonly highs: Map<number, High>;
   events = 0;
   readonly #book: SchemaBook;
-  readonly #cut: Order | null;
+  readonly #cut: Pick<Newest, 'transaction' | 'ordinal'> | null;
+  readonly #newest: Map<number, Newest>;
+  readonly #order = new OrderReader();
   #partition = 0;
   /** Next offset of this partition; what lies below was read before. */
   #next = 0;
   #isCut = false;
 
-  constructor(request: MergeRequest, store: RowStore, askSchema: (id: number) => Promise<string>) {
-    const { layout, schemas, cut, highs } = request;
-    this.#book = new SchemaBook(layout, schemas, askSchema);
-    this.changes = new ChangeCollector(this.#book, store, layout.mode === 'append');
-    this.#cut = cut;
-    this.highs = new Map([...highs].map(([partition, high]) => [partition, { ...high }]));
+  constructor({ cut, highs }: MergeRequest, collector: EventCollector, book: SchemaBook) {
+    this.collector = collector;
+    this.#book = book;
+    this.#cut = cut === null ? null : partsOf(cut);
+    this.#newest = new Map(
+      [...highs].map(([partition, { order, ts }]) => [partition, { ...partsOf(order), ts }]),
+    );
+  }
+
+  /** The newest event in the table and here, by partition. */
+  get highs(): Map<number, High> {
+    const highs = [...this.#newest].map(([partition, { transaction, ordinal, ts }]) => {
+      return [partition, { order: orderOf(transaction, ordinal), ts }] as const;
+    });
+    return new Map(highs);
   }
 
   /** Throws `schema_unknown` when no schema record fits, `record_corrupt` for a damaged batch. */
@@ -79,18 +97,18 @@ export class Decoder {
 
   /** False: the cut was reached. */
   #visit(record: RecordView): boolean {
-    const order = latin1.decode(record.header('varve.order') ?? undefined);
+    const order = this.#order;
     // A tombstone says nothing that its delete has not said.
-    if (!isOrder(order)) {
+    if (!order.read(record.header('varve.order'))) {
       if (record.valueStart >= 0) this.#reject(record, 'no_order');
       return true;
     }
-    if (this.#cut !== null && order > this.#cut) return false;
+    if (this.#cut !== null && isAbove(order, this.#cut)) return false;
     if (record.valueStart < 0) return true;
     try {
-      const taken = this.changes.take(record, order, this.#partition);
+      const taken = this.collector.take(record, order, this.#partition);
       if (taken === 'no_key' || taken === 'no_image') this.#reject(record, taken);
-      else if (taken !== 'nothing') this.#count(order, taken.ts);
+      else if (taken !== 'nothing') this.#count(taken.ts);
     } catch (thrown) {
       if (!(thrown instanceof VarveError) || thrown.kind !== 'record_corrupt') throw thrown;
       this.#reject(record, 'corrupt');
@@ -98,15 +116,19 @@ export class Decoder {
     return true;
   }
 
-  #count(order: Order, ts: bigint): void {
+  #count(ts: bigint): void {
     this.events++;
-    const high = this.highs.get(this.#partition);
-    if (high === undefined) {
-      this.highs.set(this.#partition, { order, ts });
+    const { transaction, ordinal } = this.#order;
+    const newest = this.#newest.get(this.#partition);
+    if (newest === undefined) {
+      this.#newest.set(this.#partition, { transaction, ordinal, ts });
       return;
     }
-    if (order > high.order) high.order = order;
-    if (ts > high.ts) high.ts = ts;
+    if (isAbove(this.#order, newest)) {
+      newest.transaction = transaction;
+      newest.ordinal = ordinal;
+    }
+    if (ts > newest.ts) newest.ts = ts;
   }
 
   #reject(record: RecordView, reason: Reject['reason']): void {

@@ -45,6 +45,8 @@ type SourcePlaces = { micros: number; millis: number; tx: number };
 /** Names under which a source block keeps its transaction, the first that is there. */
 const TX_FIELDS = ['txId', 'commit_id'];
 const SOURCE_FIELDS: ReadonlySet<string> = new Set(['ts_us', 'ts_ms', ...TX_FIELDS]);
+/** When the event was made, which no table shows. */
+const CLOCKS: ReadonlySet<string> = new Set(['ts_ms', 'ts_us', 'ts_ns']);
 
 export type EventReader = {
   read: ReturnType<typeof compileReader>;
@@ -56,13 +58,15 @@ export type EventReader = {
 
 /** `rows`: which images are read; the other one, and most of the source block, costs little. */
 export const planEvent = (schemaText: string, { before }: { before: boolean }): EventReader => {
-  const skip = (path: string): boolean =>
-    (!before && path === 'before') || (path.startsWith('source.') && !SOURCE_FIELDS.has(path.slice(7)));
-  const read = compileReader(schemaText, { records: 'arrays', skip });
   const schema: unknown = JSON.parse(schemaText);
   const event = fieldsOf(schema, []);
   const source = fieldsOf(schema, ['source']);
   const tx = TX_FIELDS.find((name) => source.includes(name));
+  const skip = (path: string): boolean =>
+    CLOCKS.has(path) ||
+    (!before && path === 'before') ||
+    (path.startsWith('source.') && !SOURCE_FIELDS.has(path.slice(7)));
+  const read = compileReader(schemaText, { records: 'arrays', skip });
   return {
     read,
     row: fieldsOf(schema, ['after']),
@@ -112,7 +116,6 @@ type RowColumn = {
 export class RowPlan {
   readonly #columns: readonly RowColumn[];
   readonly #fieldIds: ReadonlyMap<string, number>;
-  readonly #width: number;
   readonly keyColumns: readonly KeyColumn[];
 
   constructor(record: SchemaRecord, layout: TableLayout, row: readonly string[]) {
@@ -120,7 +123,6 @@ export class RowPlan {
       const field = fieldOfColumn(layout, column);
       return field === null ? undefined : { field, at: layout.fields.indexOf(field) };
     };
-    this.#width = layout.fields.length;
     this.#columns = record.columns.flatMap((column, at) => {
       const target = targetOf(column);
       const from = row.indexOf(record.fields[at] as string);
@@ -155,9 +157,15 @@ export class RowPlan {
     });
   }
 
-  /** Values by the table's columns; `texts` holds what only the source's own text can say. */
-  convert(row: readonly AvroValue[], texts: Readonly<Record<string, string>> | null): ConvertedRow {
-    const values = new Array<EngineValue>(this.#width).fill(null);
+  /**
+   * Fills `values`, all null, by the table's columns; `texts` holds what only the source's own text can say.
+   * Returns the names of the columns that exist and cannot be held, sorted; null: there are none.
+   */
+  convert(
+    row: readonly AvroValue[],
+    texts: Readonly<Record<string, string>> | null,
+    values: EngineValue[],
+  ): readonly string[] | null {
     let incomplete: string[] | null = null;
     for (const { from, to, name, fieldName, type, convert } of this.#columns) {
       const value = row[from] as AvroValue;
@@ -168,7 +176,7 @@ export class RowPlan {
         incomplete.push(fieldName);
       } else values[to] = converted;
     }
-    return { values, incomplete: incomplete === null ? null : incomplete.sort() };
+    return incomplete === null ? null : incomplete.sort();
   }
 
   /** Field ids of source columns, sorted; those that the table does not have are left out. */
@@ -179,5 +187,3 @@ export class RowPlan {
       .sort((a, b) => a - b);
   }
 }
-
-type ConvertedRow = { values: EngineValue[]; incomplete: string[] | null };

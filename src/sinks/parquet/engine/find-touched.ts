@@ -3,30 +3,37 @@ import type { Barriers } from './barriers.ts';
 import type { Bench } from './bench.ts';
 import { bucketFilter } from './buckets.ts';
 import { isCurrentFile } from './live-files.ts';
+import { Past } from './past.ts';
+import { findPlain, type PlainParts } from './plain-keys.ts';
+import { readRuled } from './ruled-events.ts';
 import type { StateMarks } from './state-marks.ts';
 import type { StoredRows } from './stored-rows.ts';
-import { plainBy, TouchedKeys } from './touched-keys.ts';
+import { TouchedKeys } from './touched-keys.ts';
 
-type Finders = { barriers: Barriers; marks: StateMarks; rows: StoredRows };
+type Finders = { barriers: Barriers; marks: StateMarks; plain: PlainParts; rows: StoredRows };
 
-/** All keys that this merge may change, with all that the rules must know of them. */
+/** All keys that need the rules, with all that the rules must know of them; of the plain ones, their rows. */
 export const findTouched = async (
-  { request, fields, decoder }: Bench,
-  { barriers, marks, rows }: Finders,
+  bench: Bench,
+  { barriers, marks, plain, rows }: Finders,
 ): Promise<TouchedKeys> => {
-  const { data, state, highs } = request;
+  const { request, fields, decoder } = bench;
+  const { data } = request;
+  const links = new TouchedKeys(fields.key);
+  for (const { origin } of decoder.collector.details.values()) if (origin !== null) links.touch(origin, '');
+  for (const { key, origin } of marks.links) for (const name of [key, origin]) links.touch(name, '');
+  await findPlain(plain, { linked: [...links.keys.values()], isNone: barriers.fresh.length > 0 });
   const touched = new TouchedKeys(fields.key);
-  const isEmpty = data.length === 0 && state.length === 0;
-  touched.addChanges(decoder.changes.keys, plainBy({ isEmpty, highs, barriers: request.barriers }));
-  await marks.touchRelated(touched);
+  touched.addChanges(await readRuled(bench), new Past(request));
+  marks.touchRelated(touched);
   // After that, because every touched key needs the new barriers: closing in bulk leaves all of them out.
   await barriers.touch(touched);
   await marks.load(touched);
-  const inBuckets = bucketFilter(request, fields);
+  const ofBuckets = bucketFilter(request, fields);
   const all = [...touched.keys.values()];
-  await rows.loadCurrent(touched, data.filter(isCurrentFile).filter(inBuckets(all)));
+  await rows.loadCurrent(touched, data.filter(isCurrentFile).filter(ofBuckets(all)));
   const late = all.filter((key) => touched.needsHistory(key));
   const past = data.filter((file) => !isCurrentFile(file));
-  await rows.loadHistory(touched, late, past.filter(inBuckets(late)));
+  await rows.loadHistory(touched, late, past.filter(ofBuckets(late)));
   return touched;
 };

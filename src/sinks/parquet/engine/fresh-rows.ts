@@ -4,6 +4,7 @@ import type { EngineValue } from '../columns-value.ts';
 import type { KeyResult, Version } from '../scd2-version.ts';
 import { keyBucket } from './buckets.ts';
 import type { ColumnInput, Database } from './database.ts';
+import type { NextRows } from './next-rows.ts';
 import type { OutputFiles } from './output-files.ts';
 import type { TableFiles } from './protocol.ts';
 import type { RowStore } from './row-store.ts';
@@ -44,13 +45,15 @@ export class FreshRows {
 
   async write(
     results: readonly KeyResult<number>[],
-    touched: TouchedKeys,
+    { touched, next }: { touched: TouchedKeys; next: NextRows },
     output: OutputFiles,
   ): Promise<void> {
     const bucketOf = keyBucket(this.#fields.key, this.#request);
     const made = new Rows();
     const kept = new Rows();
     const partitions = new Map<number, readonly [current: boolean, bucket: number | null]>();
+    for (const [isCurrent, bucket] of await next.partitions())
+      partitions.set((bucket ?? 0) * 2 + Number(isCurrent), [isCurrent, bucket]);
     for (const { key, written } of results) {
       if (written.length === 0) continue;
       const bucket = bucketOf(touched.keys.get(key) as TouchedKey);
@@ -67,13 +70,15 @@ export class FreshRows {
     );
     await this.#appendMade(made);
     await this.#appendKept(kept);
-    const sort = `${columnList(key)}, ${this.#fields.column('_order')}`;
     const isCurrentColumn = this.#fields.column('is_current');
     for (const [isCurrent, bucket] of partitions.values()) {
       const inBucket = bucket === null ? '' : ` AND bucket = ${bucket}`;
-      await output.writeData(`fresh_row WHERE ${isCurrentColumn} = ${isCurrent}${inBucket}`, {
+      const ruled = `FROM fresh_row WHERE ${isCurrentColumn} = ${isCurrent}${inBucket}`;
+      const plain = next.selectRows(isCurrent, bucket);
+      await output.writeData(`(${plain} UNION ALL SELECT ${columnList(all)} ${ruled})`, {
         fields: all,
-        sort,
+        // One row of a key stands.
+        sort: columnList(isCurrent ? key : [...key, this.#fields.all[this.#fields.indexOf('_order')]!]),
         partition: bucket === null ? [isCurrent] : [isCurrent, bucket],
       });
     }

@@ -3,6 +3,9 @@
 import type { EngineValue } from '../columns-value.ts';
 import type { IcebergField, IcebergType } from '../iceberg-type.ts';
 
+/** Stands for an old key that its header does not tell: no row has it. */
+export const UNKNOWN_KEY = '\u0000';
+
 const textOf = (value: EngineValue): string =>
   value instanceof Uint8Array ? Buffer.from(value).toString('hex') : String(value);
 

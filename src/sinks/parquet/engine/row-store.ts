@@ -14,6 +14,13 @@ const isEqual = (one: EngineValue, other: EngineValue): boolean => {
   return true;
 };
 
+/** Ids of the fields that the source had, from an order on. */
+export type Shape = { first: Order; fields: ReadonlySet<number | undefined> };
+
+/** The shapes that events from an order on may have had. */
+export const shapesFrom = (shapes: readonly Shape[], oldest: Order): readonly Shape[] =>
+  shapes.filter((_, at) => shapes[at + 1] === undefined || shapes[at + 1]!.first > oldest);
+
 const NOTHING: readonly string[] = [];
 
 export class RowStore implements Images<number> {
@@ -24,14 +31,8 @@ export class RowStore implements Images<number> {
   readonly #at: ReadonlyMap<number, number>;
   readonly #shapes: readonly { first: Order; columns: readonly number[] }[];
 
-  /**
-   * `shapes`: ids of the fields that the source had, from an order on, oldest first. The others make no
-   * difference then.
-   */
-  constructor(
-    fields: readonly IcebergField[],
-    shapes: readonly { first: Order; fields: ReadonlySet<number | undefined> }[],
-  ) {
+  /** `shapes`, oldest first: columns that the source did not have make no difference. */
+  constructor(fields: readonly IcebergField[], shapes: readonly Shape[]) {
     this.#fields = fields;
     this.columns = fields.map(() => []);
     this.#at = new Map(fields.map(({ id }, at) => [id, at]));

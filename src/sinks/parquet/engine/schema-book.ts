@@ -1,11 +1,11 @@
 // Owns the schemas that a merge meets: which one an event was written with, and how to read it. Knows no
 // record.
-import type { Order } from '../../../change/order.ts';
 import { VarveError } from '../../../errors.ts';
 import { compileReader } from '../../../topic/avro-read.ts';
 import type { SchemaRecord } from '../../../topic/state.ts';
 import type { TableLayout } from '../columns-layout.ts';
 import { type EventReader, planEvent, RowPlan } from './envelope-plan.ts';
+import type { OrderReader } from './order-reader.ts';
 
 type KeyReader = { read: ReturnType<typeof compileReader>; fields: readonly string[] };
 
@@ -65,12 +65,15 @@ export class SchemaBook {
   }
 
   /** The newest schema that was in force at this order. Throws `schema_unknown`. */
-  schemaOf(valueId: number, order: Order): SchemaRecord {
+  schemaOf(valueId: number, reader: OrderReader): SchemaRecord {
     if (valueId !== this.#lastId) {
       this.#lastRecords = this.#schemas.filter((schema) => schema.valueId === valueId);
       this.#lastId = valueId;
     }
-    const schema = this.#lastRecords.findLast(({ first }) => first <= order) ?? this.#lastRecords[0];
+    const [oldest, second] = this.#lastRecords;
+    if (oldest !== undefined && second === undefined) return oldest;
+    const { order } = reader;
+    const schema = this.#lastRecords.findLast(({ first }) => first <= order) ?? oldest;
     if (schema !== undefined) return schema;
     throw new VarveError(
       'schema_unknown',

@@ -35,6 +35,10 @@ export const columnDefinitions = (fields: readonly IcebergField[]): string =>
 export const columnList = (fields: readonly IcebergField[], table?: string): string =>
   fields.map((field) => (table === undefined ? '' : `${table}.`) + columnOf(field)).join(', ');
 
+/** `a.f1 = b.f1 AND a.f2 = b.f2` */
+export const matchKeys = (key: readonly IcebergField[], one: string, other: string): string =>
+  key.map((field) => `${one}.${columnOf(field)} = ${other}.${columnOf(field)}`).join(' AND ');
+
 /**
  * A scan that finds columns by field id, so that renamed, widened and missing ones come out right; also
  * gives `filename` and `file_row_number`. Without hive partitioning: a path may look like a partition.

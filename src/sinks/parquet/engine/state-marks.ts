@@ -22,6 +22,9 @@ import { stageKeys } from './stored-rows.ts';
 import type { TableFields } from './table-fields.ts';
 import type { TouchedKeys } from './touched-keys.ts';
 
+/** An image that rests on another key's: `order` is its own. */
+type Link = { key: string; order: Order; origin: string };
+
 type StateParts = { database: Database; fields: TableFields; store: RowStore; askLocal: AskLocal };
 
 export class StateMarks {
@@ -30,6 +33,8 @@ export class StateMarks {
   readonly #store: RowStore;
   readonly #askLocal: AskLocal;
   readonly #paths: readonly string[];
+  /** Of all marks. */
+  readonly links: Link[] = [];
   #scan = '';
 
   constructor(parts: StateParts, paths: readonly string[]) {
@@ -54,12 +59,6 @@ export class StateMarks {
     this.#scan =
       `(SELECT g.generation, ${columns} FROM ${scanFiles(locals, stateColumns(this.#fields))} s ` +
       `JOIN (VALUES ${generations}) g(local, generation) ON g.local = s.filename)`;
-  }
-
-  /** Touches the keys whose images rest on touched ones, and those that their images rest on in turn. */
-  async touchRelated(touched: TouchedKeys): Promise<void> {
-    if (this.#scan === '') return;
-    const links: { key: string; order: Order; origin: string }[] = [];
     const { key } = this.#fields;
     await this.#database.read(
       `SELECT ${ORIGIN}, ${ORDER}, ${columnList(key)} FROM ${this.#scan} WHERE ${ORIGIN} IS NOT NULL`,
@@ -67,7 +66,7 @@ export class StateMarks {
       (columns, rows) => {
         for (let row = 0; row < rows; row++) {
           const values = columns.slice(2).map((column) => column[row]!);
-          links.push({
+          this.links.push({
             origin: columns[0]![row] as string,
             order: columns[1]![row] as string,
             key: keyTextOf(values),
@@ -75,9 +74,13 @@ export class StateMarks {
         }
       },
     );
+  }
+
+  /** Touches the keys whose images rest on touched ones, and those that their images rest on in turn. */
+  touchRelated(touched: TouchedKeys): void {
     for (let isMore = true; isMore; ) {
       isMore = false;
-      for (const { key, order, origin } of links) {
+      for (const { key, order, origin } of this.links) {
         const base = touched.keys.get(origin);
         if (base !== undefined && order > base.first) isMore = touched.touch(key, order) || isMore;
         const rest = touched.keys.get(key);

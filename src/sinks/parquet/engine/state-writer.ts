@@ -4,6 +4,7 @@ import { transactionOf } from '../../../change/order.ts';
 import type { KeyResult, Mark } from '../scd2-version.ts';
 import type { Bench } from './bench.ts';
 import type { ColumnInput } from './database.ts';
+import type { NextRows } from './next-rows.ts';
 import { copyRows } from './output-files.ts';
 import type { StateFile } from './protocol.ts';
 import { castAll, columnDefinitions, columnList, quoteText } from './sql.ts';
@@ -16,6 +17,9 @@ const MERGE_AT = 8;
 type StateChange = {
   results: readonly KeyResult<number>[];
   touched: TouchedKeys;
+  next: NextRows;
+  /** Marks of the plain keys. */
+  count: number;
   /** SQL of the marks so far. */
   scan: string;
 };
@@ -23,7 +27,7 @@ type StateChange = {
 /** Writes what a fold has changed; `removed`: the files that the new one replaces. */
 export const writeState = async (
   bench: Bench,
-  { results, touched, scan }: StateChange,
+  { results, touched, next, count, scan }: StateChange,
 ): Promise<{ added: StateFile | null; removed: readonly string[] }> => {
   const { request, context, fields } = bench;
   const marks: MarkRow[] = results.flatMap(({ key, marksAdded, marksRemoved }) => [
@@ -31,8 +35,9 @@ export const writeState = async (
     ...marksAdded.map((mark) => ({ key, mark, removed: false })),
   ]);
   const isMerge = request.state.length >= MERGE_AT;
-  if (marks.length === 0 && !isMerge) return { added: null, removed: [] };
+  if (marks.length === 0 && count === 0 && !isMerge) return { added: null, removed: [] };
   await stageMarks(marks, touched, bench);
+  if (count > 0) await context.database.run(`INSERT INTO mark_row ${next.selectMarks(request.state.length)}`);
   const columns = stateColumns(fields);
   const local = join(context.directory, `${request.commit}-state.parquet`);
   const from = isMerge ? selectMerged(bench, scan) : 'mark_row';

@@ -8,7 +8,7 @@ import { keyTextOf } from './key-text.ts';
 import type { LiveFiles } from './live-files.ts';
 import type { SourceFile } from './protocol.ts';
 import type { RowStore } from './row-store.ts';
-import { columnDefinitions, columnList, columnOf, scanFiles, sqlType } from './sql.ts';
+import { columnDefinitions, columnList, columnOf, matchKeys, scanFiles, sqlType } from './sql.ts';
 import type { TableFields } from './table-fields.ts';
 import type { TouchedKey, TouchedKeys } from './touched-keys.ts';
 
@@ -40,6 +40,7 @@ export class StoredRows {
 
   /** Finds the rows of these keys that stand now. */
   async loadCurrent(touched: TouchedKeys, files: readonly SourceFile[]): Promise<void> {
+    if (touched.keys.size === 0 || files.length === 0) return;
     await this.#stage([...touched.keys.values()]);
     await this.#load(touched, files, 'true');
   }
@@ -89,7 +90,6 @@ export class StoredRows {
   }
 
   async #load(touched: TouchedKeys, files: readonly SourceFile[], qualify: string): Promise<void> {
-    if (files.length === 0 || touched.keys.size === 0) return;
     const opened = await this.#files.open(files);
     const { all, key } = this.#fields;
     const first = this.places.length;
@@ -97,12 +97,12 @@ export class StoredRows {
       opened.map(({ local }) => local),
       all,
     );
-    const match = key.map((field) => `s.${columnOf(field)} = t.${columnOf(field)}`).join(' AND ');
     await this.#database.run(
       `INSERT INTO stored_row SELECT row_number() OVER () - 1 + ${first}, file, pos, ${columnList(all)} ` +
         'FROM (' +
         `SELECT l.file, s.file_row_number AS pos, t.first, ${columnList(all, 's')} ` +
-        `FROM ${scan} s JOIN touched_key t ON ${match} JOIN live_file l ON l.local = s.filename) m ` +
+        `FROM ${scan} s JOIN touched_key t ON ${matchKeys(key, 's', 't')} ` +
+        'JOIN live_file l ON l.local = s.filename) m ' +
         `ANTI JOIN deleted_row d ON d.file = m.file AND d.pos = m.pos QUALIFY ${qualify}`,
     );
     await this.#read(touched, first);

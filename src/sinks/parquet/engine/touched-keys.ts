@@ -2,10 +2,12 @@
 import { type Order, transactionOf } from '../../../change/order.ts';
 import type { EngineValue } from '../columns-value.ts';
 import type { IcebergField } from '../iceberg-type.ts';
-import type { Barrier, Change, KeyInput, Mark, StoredVersion } from '../scd2-version.ts';
-import { type KeyChanges, UNKNOWN_KEY } from './changes.ts';
-import { readKeyText } from './key-text.ts';
-import type { High } from './protocol.ts';
+import type { Change, KeyInput, Mark, StoredVersion } from '../scd2-version.ts';
+import { readKeyText, UNKNOWN_KEY } from './key-text.ts';
+import type { Past } from './past.ts';
+
+/** The events of one key, all read from one partition. */
+export type KeyChanges = { values: EngineValue[]; changes: Change<number>[]; partition: number };
 
 export type TouchedKey = KeyInput<number> & {
   values: readonly EngineValue[];
@@ -55,13 +57,14 @@ export class TouchedKeys {
     return isNew || isLower;
   }
 
-  addChanges(changed: ReadonlyMap<string, KeyChanges>, isPlain: (changes: KeyChanges) => boolean): void {
-    for (const [key, own] of changed) {
-      const { values, changes } = own;
+  addChanges(changed: ReadonlyMap<string, KeyChanges>, past: Past): void {
+    for (const [key, { values, changes, partition }] of changed) {
       let first = changes[0]?.order ?? '';
       for (const { order } of changes) if (order < first) first = order;
-      const isOwnPlain = isPlain(own);
-      this.keys.set(key, makeTouched(values, changes, { first: transactionOf(first), isPlain: isOwnPlain }));
+      const isPlain = changes.every(({ order, ts }) =>
+        past.isBehind({ transaction: transactionOf(order), ts, partition }),
+      );
+      this.keys.set(key, makeTouched(values, changes, { first: transactionOf(first), isPlain }));
     }
     for (const { changes } of changed.values())
       for (const { order, origin } of changes) if (origin !== null) this.touch(origin, order);
@@ -77,32 +80,3 @@ export class TouchedKeys {
     return !isPlain || changes.some(({ unchanged, origin }) => unchanged.length > 0 && origin === null);
   }
 }
-
-type Past = { isEmpty: boolean; highs: ReadonlyMap<number, High>; barriers: readonly Barrier[] };
-
-/**
- * Tells plain keys: all earlier events of a key came through its partition, so what lies above that
- * partition's highest order and time, and above every barrier, has nothing of its key behind it.
- */
-export const plainBy = ({ isEmpty, highs, barriers }: Past): ((changes: KeyChanges) => boolean) => {
-  let barrierOrder = '';
-  let barrierTs: bigint | null = null;
-  for (const { order, ts } of barriers) {
-    if (order > barrierOrder) barrierOrder = order;
-    if (barrierTs === null || ts > barrierTs) barrierTs = ts;
-  }
-  const limits = new Map([...highs].map(([partition, { order, ts }]) => [partition, { order, ts }]));
-  return ({ changes, partition }) => {
-    if (isEmpty) return true;
-    const high = limits.get(partition);
-    if (high === undefined) return false;
-    return changes.every(({ order, ts }) => {
-      const transaction = transactionOf(order);
-      return (
-        transaction > transactionOf(high.order) &&
-        ts >= high.ts &&
-        (barrierTs === null || (transaction > transactionOf(barrierOrder) && ts >= barrierTs))
-      );
-    });
-  };
-};

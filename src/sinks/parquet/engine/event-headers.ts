@@ -1,0 +1,55 @@
+// Owns what a record says beside its row: its key, and in its headers the other half of a changed key, the
+// columns that were not sent, the texts of values that only a text can say. Knows no event.
+import { type AvroValue, FRAME_LENGTH, readSchemaId } from '../../../topic/avro-read.ts';
+import type { RecordView } from '../../../topic/record-batch-view.ts';
+import { readKeyJson } from '../columns-key.ts';
+import { type EngineValue, UNHELD } from '../columns-value.ts';
+import type { RowPlan } from './envelope-plan.ts';
+import { keyTextOf, UNKNOWN_KEY } from './key-text.ts';
+import type { SchemaBook } from './schema-book.ts';
+
+const utf8 = new TextDecoder();
+const NO_IDS: readonly number[] = [];
+
+/** Values of the key's columns; null when there is no key, or one of them is null or cannot be held. */
+export const readKey = (record: RecordView, plan: RowPlan, book: SchemaBook): EngineValue[] | null => {
+  const { bytes, keyStart, keyEnd } = record;
+  if (keyStart < 0) return null;
+  const reader = book.keyReader(readSchemaId(bytes, keyStart, keyEnd));
+  const row = reader.read(bytes, keyStart + FRAME_LENGTH, keyEnd) as readonly AvroValue[];
+  const values: EngineValue[] = [];
+  for (const { field, convert } of plan.keyColumns) {
+    const value = row[reader.fields.indexOf(field)];
+    const converted = value === null || value === undefined ? UNHELD : convert(value);
+    if (converted === UNHELD) return null;
+    values.push(converted);
+  }
+  return values;
+};
+
+/**
+ * The other half's key, where this is half of a changed key: as text for people, and as the engine has
+ * it.
+ */
+export const readOtherKey = (
+  record: RecordView,
+  op: string,
+  plan: RowPlan,
+): { text: string; key: string } | null => {
+  const header = record.header(op === 'd' ? '__debezium.newkey' : '__debezium.oldkey');
+  if (header === null) return null;
+  const text = utf8.decode(header);
+  const values = readKeyJson(text, plan.keyColumns);
+  return { text, key: values === null ? UNKNOWN_KEY : keyTextOf(values) };
+};
+
+/** Ids of the fields that the source did not send. */
+export const readUnchanged = (record: RecordView, plan: RowPlan): readonly number[] => {
+  const header = record.header('varve.unchanged');
+  return header === null ? NO_IDS : plan.fieldIds(JSON.parse(utf8.decode(header)) as string[]);
+};
+
+export const readTexts = (record: RecordView): Readonly<Record<string, string>> | null => {
+  const header = record.header('varve.text');
+  return header === null ? null : (JSON.parse(utf8.decode(header)) as Record<string, string>);
+};

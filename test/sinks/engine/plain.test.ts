@@ -1,0 +1,98 @@
+// Keys whose events come in order, which the engine merges by joins and not by the rules: several events of
+// a key in one batch, clocks that go back, and one that comes late and meets what was left of them.
+import assert from 'node:assert/strict';
+import { after, describe, it } from 'node:test';
+import fc from 'fast-check';
+import { formatOrder, transactionOf } from '../../../src/change/order.ts';
+import { type Event, Model } from '../../laws/scd2-model.ts';
+import { atLevel } from '../../support/level.ts';
+import { EngineTable, modelRow, SharedEngine } from './engine-table.ts';
+import type { EventRecord } from './event-batches.ts';
+
+const RUNS = atLevel({ test: 25, all: 150, deep: 1000 });
+const KEYS = 3;
+const NUMBERS = [null, { int: 0 }, { int: 1 }];
+
+const shared = new SharedEngine();
+const { engine } = shared;
+after(() => shared[Symbol.asyncDispose]());
+
+const step = fc.record({
+  key: fc.nat(KEYS - 1),
+  op: fc.constantFrom<Event['op'][]>('c', 'u', 'u', 'u', 'd', 'r'),
+  value: fc.nat(NUMBERS.length - 1),
+  back: fc.constantFrom(0, 0, 0, 0, 4),
+  isSameTransaction: fc.constantFrom(false, false, false, false, true),
+});
+type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never;
+
+const eventsOf = (steps: readonly Step[]): Event[] => {
+  let position = 0n;
+  return steps.map(({ key, op, value, back, isSameTransaction }, ordinal) => {
+    if (!isSameTransaction || position === 0n) position++;
+    const order = formatOrder({ epoch: 1, position, phase: 1, ordinal });
+    const values = op === 'd' ? [] : [NUMBERS[value]?.int ?? null, 7];
+    const ts = position - BigInt(back);
+    return {
+      key: `${key}`,
+      order,
+      op,
+      ts,
+      tx: `${position}`,
+      values,
+      unchanged: [],
+      moved: false,
+      origin: null,
+    };
+  });
+};
+
+const toRecord = ({ key, order, op, ts, tx, values }: Event): EventRecord => {
+  const [a = null, b = null] = values.map((value) => (value === null ? null : { int: value }));
+  return { op, order, ts, tx, key: { id: BigInt(key) }, row: { id: BigInt(key), a, b } };
+};
+
+const check = async (table: EngineTable, events: readonly Event[], collapse: boolean): Promise<void> => {
+  const rows = (await table.rows('id, _order')).map(modelRow);
+  assert.deepEqual(rows, new Model(events, [], collapse).rows());
+};
+
+describe('plain keys', () => {
+  for (const collapse of [true, false])
+    it(`become what the rules make of them (${collapse ? 'collapsed' : 'every change'})`, async () => {
+      const cuts = fc.array(fc.nat(30), { maxLength: 3 });
+      const steps = fc.array(step, { minLength: 2, maxLength: 12 });
+      await fc.assert(
+        fc.asyncProperty(steps, cuts, fc.nat(11), async (plan, places, late) => {
+          using table = new EngineTable({ engine, collapse, buckets: 2 });
+          const events = eventsOf(plan);
+          const held = events[late % events.length] as Event;
+          const early = events.filter((event) => event !== held);
+          const ends = [...new Set(places.map((place) => place % early.length)), early.length];
+          let start = 0;
+          for (const end of ends.sort((a, b) => a - b)) {
+            await table.merge(early.slice(start, end).map(toRecord));
+            start = end;
+          }
+          await check(table, early, collapse);
+          await table.merge([toRecord(held)]);
+          await check(table, events, collapse);
+          assert.ok(table.results.every(({ dead }) => dead.length === 0));
+        }),
+        { numRuns: RUNS, endOnFailure: true },
+      );
+    });
+
+  it('are left to the rules where the table is ahead of what it says of itself', async () => {
+    using table = new EngineTable({ engine });
+    const events = eventsOf(
+      [0, 1, 2].map((value) => ({ key: 1, op: 'u', value, back: 0, isSameTransaction: false })),
+    );
+    const [first, second, third] = events as [Event, Event, Event];
+    await table.merge([first, third].map(toRecord));
+    table.highs = new Map([[0, { order: transactionOf(first.order), ts: 0n }]]);
+    const { counts } = await table.merge([toRecord(second)]);
+    assert.equal(counts.late, 1);
+    await check(table, events, true);
+  });
+});
