@@ -55,7 +55,8 @@ export const compareIdentity = (stored: Identity, now: SourceIdentity): void => 
       'source_changed',
       `This is another ${what} than the one this pipeline has read: ${key} was ${stored[key]}, is ` +
         `${current[key]}. ` +
-        'Correct the address; or, if the source was replaced for good, run varve reset FILE and start again.',
+        'Correct the address; or, if the source was replaced for good, run varve snapshot FILE --all: it ' +
+        'reads every table again and keeps what the tables remember. varve reset FILE starts with nothing.',
       { facts: { [`${key}_before`]: stored[key] ?? null, [`${key}_now`]: current[key] ?? null } },
     );
   }
@@ -63,8 +64,7 @@ export const compareIdentity = (stored: Identity, now: SourceIdentity): void => 
   throw new VarveError(
     'source_rewound',
     `The source went back in time: its timeline was ${stored.timeline}, is ${now.timeline}; it was ` +
-      `restored from an ` +
-      'older copy. Run varve snapshot FILE --all to read the tables again.',
+      'restored from an older copy. Run varve snapshot FILE --all to read the tables again.',
     { facts: { timeline_before: stored.timeline ?? null, timeline_now: now.timeline } },
   );
 };

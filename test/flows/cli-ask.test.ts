@@ -114,7 +114,8 @@ test('asof and history: what is not there is said, not guessed', async () => {
   const refused: [string[], RegExp][] = [
     [['asof', 'pipeline.yaml', 'itemz'], /itemz is not there; .* has public\.items/],
     [['history', 'pipeline.yaml', 'items', '1', '2'], /key has these columns: id\. 2 values/],
-    [['history', 'pipeline.yaml', 'items', 'one'], /refused|key/],
+    [['history', 'pipeline.yaml', 'items', 'one'], /key column id is of type int: "one" is none/],
+    [['history', 'pipeline.yaml', 'items', '1.5'], /key column id is of type int: "1\.5" is none/],
   ];
   for (const [words, says] of refused) assert.match((await stage.pipeline.run(words, 2)).stderr, says);
   assert.deepEqual(await rowsOf(stage.pipeline, ['history', 'items', '4711']), []);

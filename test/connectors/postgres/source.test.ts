@@ -257,7 +257,7 @@ test('another database or cluster under the same address is not the same source'
     const stored = await source.identity();
     await assert.rejects(
       source.verifyIdentity({ ...stored, system_id: '1' }),
-      isKind('source_changed', /cluster/, /varve reset FILE/),
+      isKind('source_changed', /cluster/, /varve snapshot FILE --all/, /varve reset FILE/),
     );
     await assert.rejects(
       source.verifyIdentity({ ...stored, database_oid: '1' }),

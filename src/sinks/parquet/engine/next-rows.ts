@@ -1,5 +1,6 @@
 // Owns what the events of plain keys do, and the rows and marks that come of it: what the rules say, by joins
 // over all of them at once. Knows no file.
+import type { IcebergField } from '../iceberg-type.ts';
 import type { PlainParts } from './plain-keys.ts';
 import { type Shape, shapesFrom } from './row-store.ts';
 import { columnList, columnOf, quoteText } from './sql.ts';
@@ -13,6 +14,16 @@ const STANDS = `(${OPENS} AND x.end_order IS NULL)`;
 const ENDS = `(${OPENS} AND x.end_order IS NOT NULL)`;
 
 const closedBy = (op: string): string => `if(${op} = 'd', 'd', 'u')`;
+
+/** SQL: whether a column says the same in `e` and `other`; what is compared as text tells -0 from 0. */
+const isSameValue = ({ id, type }: IcebergField, other: string): string => {
+  const isFloating = /^(float|double)$/.test(typeof type === 'string' ? type : type.element);
+  const [mine, theirs] = ['e', other].map((row) => {
+    const column = `${row}.${columnOf({ id })}`;
+    return isFloating ? `CAST(${column} AS VARCHAR)` : column;
+  });
+  return `${mine} IS NOT DISTINCT FROM ${theirs}`;
+};
 
 type Counts = { opened: number; closed: number; noops: number; marks: number };
 
@@ -165,9 +176,7 @@ export class NextRows {
     const { fields, shapes, stage } = this.#parts;
     const compare = (shape: Shape | undefined): string => {
       const had = fields.user.filter(({ id }) => shape?.fields.has(id));
-      const equal = had.map(
-        (field) => `e.${columnOf(field)} IS NOT DISTINCT FROM ${other}.${columnOf(field)}`,
-      );
+      const equal = had.map((field) => isSameValue(field, other));
       return [`e.incomplete IS NOT DISTINCT FROM ${incomplete}`, ...equal].join(' AND ');
     };
     const [oldest, ...later] = shapesFrom(shapes, stage.groups.oldest);

@@ -2,6 +2,7 @@
 // user's condition runs in a database of its own that can read these files and nothing else.
 import { VarveError } from '../../../errors.ts';
 import type { EngineValue } from '../columns-value.ts';
+import type { IcebergType } from '../iceberg-type.ts';
 import { Database } from './database.ts';
 import type { EngineContext } from './engine-context.ts';
 import { isCurrentFile, LiveFiles } from './live-files.ts';
@@ -41,6 +42,33 @@ const condition = ({ rows }: QueryRequest, fields: TableFields): string => {
   }
 };
 
+/** Digits behind the point that a number's type keeps; null: the type is no exact number. */
+const scaleOf = (type: IcebergType): number | null => {
+  if (type === 'int' || type === 'long') return 0;
+  const decimal = typeof type === 'string' ? /^decimal\(\d+, ?(\d+)\)$/.exec(type) : null;
+  return decimal === null ? null : Number(decimal[1]);
+};
+
+/** Whether a cast would round the text, and so find another key. */
+const isRounded = (text: string, type: IcebergType): boolean => {
+  const scale = scaleOf(type);
+  return scale !== null && !new RegExp(`^[+-]?\\d+(\\.\\d{0,${scale}}0*)?$`).test(text.trim());
+};
+
+/** Throws `usage` for a key's text that no value of its column is written as. */
+const checkKey = async ({ rows }: QueryRequest, { key }: TableFields, database: Database): Promise<void> => {
+  if (rows.kind !== 'history') return;
+  for (const [at, { name, type }] of key.entries()) {
+    const text = rows.key[at] ?? '';
+    const [row] = await database.rows(`SELECT TRY_CAST(${quoteText(text)} AS ${sqlType(type)}) IS NULL`);
+    if (row?.[0] === true || isRounded(text, type))
+      throw new VarveError(
+        'usage',
+        `The key column ${name} is of type ${type}: ${JSON.stringify(text)} is none.`,
+      );
+  }
+};
+
 const usageError = (thrown: unknown): VarveError => {
   const text = thrown instanceof Error ? thrown.message : String(thrown);
   // A conversion error would print a row's value.
@@ -63,8 +91,9 @@ export const runQuery = async (
   const isNow = request.rows.kind === 'current' && fields.key.length > 0;
   const data = isNow ? request.data.filter(isCurrentFile) : request.data;
   const columns = fields.all.map(({ name }) => name);
-  if (data.length === 0) return { columns, rows: [], more: false };
   await using database = await Database.open(settings);
+  await checkKey(request, fields, database);
+  if (data.length === 0) return { columns, rows: [], more: false };
   const files = new LiveFiles(database, askLocal, request.deletes);
   await files.prepare();
   const locals = (await files.open(data)).map(({ local }) => local);

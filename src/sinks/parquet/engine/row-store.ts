@@ -5,8 +5,8 @@ import type { IcebergField } from '../iceberg-type.ts';
 import type { Images } from '../scd2-version.ts';
 
 const isEqual = (one: EngineValue, other: EngineValue): boolean => {
-  if (one === other) return true;
-  if (typeof one === 'number') return Number.isNaN(one) && typeof other === 'number' && Number.isNaN(other);
+  // NaN is NaN; -0 is not 0.
+  if (Object.is(one, other)) return true;
   if (one === null || other === null || typeof one !== 'object' || typeof other !== 'object') return false;
   if (one.length !== other.length) return false;
   for (let at = 0; at < one.length; at++)

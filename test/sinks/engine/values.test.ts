@@ -1,4 +1,4 @@
-// Texts that a careless decoder changes: two keys that differ by a leading U+FEFF stay two rows.
+// Values that a careless comparison or decoder changes: two keys that differ by a leading U+FEFF, 0 and -0.
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { formatOrder } from '../../../src/change/order.ts';
@@ -50,4 +50,32 @@ describe('a leading U+FEFF', () => {
     const { lower, upper } = added[0]?.file.stats.get(id ?? 0) ?? {};
     for (const bound of [lower, upper]) assert.equal(Buffer.from(bound ?? []).toString(), '\ufeffk');
   });
+});
+
+describe('numbers that compare as equal and are not the same', () => {
+  for (const collapse of [true, false])
+    it(`make versions (${collapse ? 'collapsed' : 'every change'})`, async () => {
+      const floating: TableSchema = {
+        name: ['s', 't'],
+        columns: columnsOf({ id: { type: TYPE.long, optional: false }, a: { type: TYPE.double } }),
+        key: [0],
+      };
+      using table = new EngineTable({ engine, collapse, writers: [new EventWriter(floating)] });
+      const set = (at: number, value: number): EventRecord => ({
+        op: 'u',
+        order: formatOrder({ epoch: 1, position: BigInt(at), phase: 1, ordinal: 1 }),
+        ts: BigInt(at),
+        key: { id: 1n },
+        row: { id: 1n, a: { double: value } },
+      });
+      const values = [0, -0, -0, Number.NaN, Number.NaN, 0];
+      // In order by joins, then a late one by the rules.
+      for (const [at, value] of values.entries()) if (at !== 1) await table.merge([set(at + 1, value)]);
+      await table.merge([set(2, -0)]);
+      const rows = await table.rows('_order');
+      assert.deepEqual(
+        rows.map(({ a }) => a),
+        [0, -0, 'NaN', 0],
+      );
+    });
 });
