@@ -31,7 +31,7 @@ export const beginOptions = (
   source: Source,
   again: readonly TableName[],
 ): BeginOptions => {
-  const { config, kind, publisher, progress, nowMs, nowUs, finishBatch } = parts;
+  const { config, kind, publisher, progress, nowMs, steadyMs, nowUs, finishBatch } = parts;
   const outbox = new Outbox({
     publisher,
     prefix: config.name,
@@ -52,7 +52,7 @@ export const beginOptions = (
       reader: source.log(),
       maxTransactionBytes: config.topic.max_transaction_mb << 20,
       topicOf: (table) => topicName(config.name, table),
-      nowMs,
+      nowMs: steadyMs,
       onDurable: (checkpoint, events) => progress.captured(checkpoint, events),
     }),
     onProgress: (step) => progress.snapshot(step),

@@ -27,6 +27,7 @@ const measureBehind = async ({ progress }: PipelineParts, source: Source): Promi
 };
 
 const captureOnce = async (parts: PipelineParts, options: RunOptions, signal: AbortSignal): Promise<void> => {
+  await parts.publisher.recover();
   const source = await parts.source();
   try {
     const end: ResumePoint | null = options.untilCaughtUp ? await source.end() : null;

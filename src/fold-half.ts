@@ -17,7 +17,7 @@ const foldTopic = async (
   topic: string,
   signal: AbortSignal,
 ): Promise<void> => {
-  const { feed, config, progress, nowMs, random } = parts;
+  const { feed, config, progress, steadyMs, random } = parts;
   const table = config.table;
   const record = readState<SchemaRecord>(await feed.state(), STATE_KEYS.schema(topic, 1));
   if (table === undefined || record === null) return;
@@ -36,7 +36,7 @@ const foldTopic = async (
       table: opened,
       topic,
       limits,
-      nowMs,
+      nowMs: steadyMs,
       finish,
       onCommit: (report: CommitReport, offsets: ReadonlyMap<number, bigint>) => {
         commits++;

@@ -18,7 +18,10 @@ export type PipelineParts = {
   sink: Sink | null;
   progress: Progress;
   finishBatch: (builder: RecordBatchBuilder) => Uint8Array;
+  /** What people call the time; it may jump either way, so no duration is taken from it. */
   nowMs: () => number;
+  /** For durations: never goes back. */
+  steadyMs: () => number;
   nowUs: () => bigint;
   random: () => number;
 };

@@ -40,6 +40,8 @@ type ClientOptions = {
   applicationName: string;
   /** 0: no limit, for readers of whole tables. */
   statementTimeoutMs: number;
+  /** A server that has not answered a question of ours by then is gone; absent: no limit. */
+  answerTimeoutMs?: number;
   /** A walsender connection of this database. */
   replication?: boolean;
   /** A socket that is not connected yet, for who wants to read it in its own way; not with TLS. */
@@ -48,6 +50,7 @@ type ClientOptions = {
 
 const CONNECT_TIMEOUT_MS = 15_000;
 const KEEPALIVE_DELAY_MS = 15_000;
+const GOODBYE_MS = 2_000;
 
 /**
  * Startup parameters outrank what a database or a role has set, so text values look the same on every
@@ -162,6 +165,7 @@ export const openClient = async (
     keepAliveInitialDelayMillis: KEEPALIVE_DELAY_MS,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
   };
+  if (options.answerTimeoutMs) config.query_timeout = options.answerTimeoutMs;
   if (options.replication) config.replication = 'database';
   const socket = options.socket;
   if (socket) config.stream = () => socket;
@@ -175,4 +179,11 @@ export const openClient = async (
   } catch (error) {
     throw mapPostgresError(error, `connecting to ${addressText(settings)}`);
   }
+};
+
+/** Says goodbye, and leaves without an answer if none comes: the server may be gone. Never throws. */
+export const closeClient = async (client: pg.Client): Promise<void> => {
+  const timer = setTimeout(() => client.connection.stream.destroy(), GOODBYE_MS);
+  await client.end().catch(() => undefined);
+  clearTimeout(timer);
 };

@@ -8,6 +8,8 @@ import { VarveError } from '../../src/errors.ts';
 import type { RowChunk } from '../../src/snapshot/chunk-reader.ts';
 import { CopyRows } from './copy-text.ts';
 
+/** A server that sends nothing for this long, though it may, is gone. */
+const SILENCE_MS = 120_000;
 /** The socket is paused while this much waits: the bound on memory of one copy, beside its largest row. */
 const WAITING_BYTES = 1 << 20;
 const HEADER_BYTES = 5;
@@ -24,6 +26,8 @@ type CopyRequest = {
   signal: AbortSignal;
   /** Turns an error of the server, or of the socket, into what the caller throws. */
   mapError: (cause: unknown) => Error;
+  /** For tests. */
+  silenceMs?: number;
 };
 
 /**
@@ -31,8 +35,8 @@ type CopyRequest = {
  * otherwise.
  */
 export async function* copyOut(client: pg.Client, request: CopyRequest): AsyncGenerator<RowChunk> {
-  const { sql, columns, signal, mapError } = request;
-  const tap = new SocketTap((client.connection as unknown as { stream: Duplex }).stream);
+  const { sql, columns, signal, mapError, silenceMs = SILENCE_MS } = request;
+  const tap = new SocketTap((client.connection as unknown as { stream: Duplex }).stream, silenceMs);
   const abort = (): void => tap.fail(new VarveError('source_unreachable', 'Reading was stopped.'));
   if (signal.aborted) abort();
   signal.addEventListener('abort', abort, { once: true });
@@ -145,13 +149,15 @@ type Listener = (...values: unknown[]) => void;
 class SocketTap {
   readonly #socket: Duplex;
   readonly #usual: Listener[];
+  readonly #silenceMs: number;
   #parts: Uint8Array[] = [];
   #size = 0;
   #failure: unknown;
   #wake: (() => void) | null = null;
 
-  constructor(socket: Duplex) {
+  constructor(socket: Duplex, silenceMs: number) {
     this.#socket = socket;
+    this.#silenceMs = silenceMs;
     this.#usual = socket.listeners('data') as Listener[];
     socket.removeAllListeners('data');
     socket.on('data', this.#take);
@@ -171,9 +177,11 @@ class SocketTap {
   async take(rest: Uint8Array, needed: number): Promise<Uint8Array> {
     while (this.#failure === undefined && (this.#size === 0 || rest.length + this.#size < needed)) {
       if (this.#socket.isPaused()) this.#socket.resume();
+      const silence = setTimeout(this.fail, this.#silenceMs, new Error('the server has fallen silent'));
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
+      clearTimeout(silence);
     }
     if (this.#failure !== undefined) throw this.#failure;
     const parts = rest.length === 0 ? this.#parts : [rest, ...this.#parts];

@@ -9,11 +9,15 @@ const UNREACHABLE =
   'Varve tries again by itself; if it lasts, check that the server runs and can be reached.';
 const BUSY =
   'Varve tries again by itself; if it lasts, look for long transactions and locks in pg_stat_activity.';
+const READ_ONLY =
+  'The server takes no writes: it is a standby, or default_transaction_read_only is on. Varve tries ' +
+  'again by itself.';
 const DENIED = 'Check user, password, pg_hba.conf and the grants of the role.';
 
 /** The longest prefix of the SQLSTATE that is listed decides. */
 const MEANINGS: Readonly<Record<string, Meaning>> = {
   '08': ['source_unreachable', UNREACHABLE],
+  '25006': ['source_busy', READ_ONLY],
   '28': ['source_denied', DENIED],
   '3D': ['source_not_ready', 'Create the database or correct its name in the configuration.'],
   '40': ['source_busy', BUSY],

@@ -1,6 +1,6 @@
-// Owns the questions to the server from which rewrites are told: files, columns, partitions, and, only where
-// one of these changed, the age of rows. Ages, because a catalog row carries the transaction that wrote it,
-// as a table's row does. Judges nothing.
+// Owns the questions to the server from which rewrites are told: files, columns, partitions, publication,
+// and, only where one of these changed, the age of rows. Ages, because a catalog row carries the transaction
+// that wrote it, as a table's row does. Judges nothing.
 import type pg from 'pg';
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import { quoteTable } from './publication.ts';
@@ -80,6 +80,32 @@ export const readTableFacts = async (
     found.set(text, isSame ? now : await lookInto(client, byRoot.get(oid) ?? [], { old, now }));
   }
   return found;
+};
+
+// The row that links table and publication is another one after it was taken out and put in again. No row for
+// a publication that does not exist: the log says that itself.
+const PUBLISHED_SQL = `
+  SELECT n.nspname AS schema, c.relname AS name,
+         CASE WHEN p.puballtables OR r.oid IS NOT NULL OR s.oid IS NOT NULL
+              THEN concat_ws(' ', p.oid, r.oid, s.oid, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate,
+                             p.pubviaroot, r.prqual IS NULL, r.prattrs IS NULL)
+              ELSE '' END AS published
+    FROM unnest($1::text[], $2::text[]) AS w(schema, name)
+    JOIN pg_namespace n ON n.nspname = w.schema
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+    JOIN pg_publication p ON p.pubname = $3
+    LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
+    LEFT JOIN pg_publication_namespace s ON s.pnpubid = p.oid AND s.pnnspid = n.oid`;
+
+/** How `publication` sends each of the tables, by `tableText`; empty where there is no such publication. */
+export const readPublished = async (
+  client: pg.ClientBase,
+  publication: string,
+  tables: readonly TableName[],
+): Promise<ReadonlyMap<string, string>> => {
+  const names = [tables.map(([schema]) => schema), tables.map(([, table]) => table)];
+  const { rows } = await client.query(PUBLISHED_SQL, [...names, publication]);
+  return new Map(rows.map(({ schema, name, published }) => [tableText([schema, name]), published]));
 };
 
 const describe = ({ oid, name, isLeaf, file, isEmpty }: PartRow): PartFacts => ({

@@ -1,6 +1,6 @@
 // Owns the judgement whether rows changed without events between two looks: ADD COLUMN with a default, a
-// rewriting ALTER TYPE, ATTACH and DETACH PARTITION, TRUNCATE of a leaf. Pure; how it is looked is
-// rewrites-look.ts's.
+// rewriting ALTER TYPE, ATTACH and DETACH PARTITION, TRUNCATE of a leaf, another publication. Pure; how it is
+// looked is rewrites-look.ts's.
 
 export type ColumnFacts = {
   id: number;
@@ -33,7 +33,13 @@ export type PartFacts = {
   hasRowsBeforeFile: boolean;
 };
 
-export type TableFacts = { oid: number; columns: readonly ColumnFacts[]; parts: readonly PartFacts[] };
+export type TableFacts = {
+  oid: number;
+  columns: readonly ColumnFacts[];
+  parts: readonly PartFacts[];
+  /** What makes the publication send the table, as one text; '' where it does not; absent: not known. */
+  published?: string;
+};
 
 /** New, or its catalog row was written since. */
 export const changedColumns = (before: TableFacts, now: TableFacts): ColumnFacts[] => {
@@ -62,6 +68,11 @@ const movedParts = (before: TableFacts, now: TableFacts): PartFacts[] => {
  */
 export const detectRewrite = (before: TableFacts, now: TableFacts): string | null => {
   if (before.oid !== now.oid) return 'the table was dropped and made again';
+  if (before.published && now.published !== undefined && before.published !== now.published) {
+    return now.published === ''
+      ? 'the publication does not contain the table any more'
+      : 'the table was taken out of the publication and put into it again, or is published otherwise';
+  }
   const known = new Set(before.columns.map(({ id }) => id));
   const moved = movedParts(before, now);
   for (const { id, name, hasMissingValue } of changedColumns(before, now)) {

@@ -1,11 +1,11 @@
 // Owns one snapshot of many tables: the slot that fixes it, the connection that holds it and its locks, the
 // connections that read under it. Knows no topic.
 import type pg from 'pg';
-import type { ResumePoint } from '../../src/change/event.ts';
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import { VarveError } from '../../src/errors.ts';
 import type { ChunkSpec, RowChunk, SnapshotSession } from '../../src/snapshot/chunk-reader.ts';
 import type { PreparedTable } from '../../src/topic/prepared-table.ts';
+import { closeClient } from './connection.ts';
 import { copyOut } from './copy-stream.ts';
 import { mapPostgresError } from './error-map.ts';
 import { formatLsn } from './lsn.ts';
@@ -136,14 +136,14 @@ const openWorker = async (options: SnapshotOptions, { snapshotName }: Held): Pro
 };
 
 const endClient = async (client: pg.Client | null): Promise<void> => {
-  await client?.end().catch(() => undefined);
+  if (client !== null) await closeClient(client);
 };
 
 type Piece = { relation: Relation; range: BlockRange };
 type Parts = Held & { holder: pg.Client; workers: readonly pg.Client[]; ts: bigint; consistentPoint: bigint };
 
 export class PostgresSnapshot implements SnapshotSession<PreparedTable> {
-  readonly resume: ResumePoint;
+  readonly resume: SnapshotSession<PreparedTable>['resume'];
   readonly position: bigint;
   readonly ts: bigint;
   readonly chunks: readonly ChunkSpec<PreparedTable>[];

@@ -4,12 +4,14 @@ import type pg from 'pg';
 import { type TableName, type TableSchema, tableText } from '../../src/change/schema.ts';
 import type { PreparedTable } from '../../src/topic/prepared-table.ts';
 import { Catalog } from './catalog.ts';
-import { openClient } from './connection.ts';
+import { closeClient, openClient } from './connection.ts';
 import type { Settings } from './options.ts';
 import { compilePatterns } from './patterns.ts';
 import { attempt } from './source-attempt.ts';
 
 const STATEMENT_TIMEOUT_MS = 120_000;
+/** Longer than a statement or a lock may take, so that only silence comes to it. A COPY is no question. */
+const ANSWER_TIMEOUT_MS = 150_000;
 
 export class SourceClients {
   readonly settings: Settings;
@@ -30,7 +32,7 @@ export class SourceClients {
    * Asks `sql`-sized questions on the shared connection. `doing` completes "PostgreSQL answered x while ..".
    */
   async ask<Result>(doing: string, question: (side: pg.Client) => Promise<Result>): Promise<Result> {
-    this.#side ??= this.#keep({ replication: false });
+    this.#side ??= this.#openSide();
     const side = await this.#side;
     return attempt(doing, () => question(side));
   }
@@ -40,6 +42,8 @@ export class SourceClients {
     openClient(this.settings.connection, {
       applicationName: this.settings.applicationName,
       statementTimeoutMs: 0,
+      // Making a slot waits for other transactions, for as long as they take.
+      ...(replication ? {} : { answerTimeoutMs: ANSWER_TIMEOUT_MS }),
       replication,
     });
 
@@ -51,7 +55,7 @@ export class SourceClients {
     try {
       return await attempt(doing, () => use(client));
     } finally {
-      await client.end().catch(() => undefined);
+      await closeClient(client);
     }
   }
 
@@ -72,7 +76,17 @@ export class SourceClients {
   };
 
   async close(): Promise<void> {
-    await Promise.all(this.#opened.map((client) => client.then((open) => open.end()).catch(() => undefined)));
+    await Promise.all(this.#opened.map((client) => client.then(closeClient).catch(() => undefined)));
+  }
+
+  /** One that broke, or never opened, is not asked again: the next question gets a new one. */
+  #openSide(): Promise<pg.Client> {
+    const side = this.#keep({ replication: false });
+    const forget = (): void => {
+      this.#side = null;
+    };
+    side.then((client) => client.once('end', forget), forget);
+    return side;
   }
 
   #openCatalog(client: pg.Client): Promise<Catalog> {
@@ -84,6 +98,7 @@ export class SourceClients {
     const client = openClient(connection, {
       applicationName,
       statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+      answerTimeoutMs: ANSWER_TIMEOUT_MS,
       replication,
     });
     this.#opened.push(client);

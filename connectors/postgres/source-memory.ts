@@ -1,11 +1,12 @@
 // Owns what is remembered of the source between two starts, as the text of its Identity: who it is, and what
 // the captured tables looked like when their rows last agreed with the topic. Decides whether it can be
 // continued.
+import type pg from 'pg';
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import type { Identity } from '../../src/connector.ts';
 import { compareIdentity, printIdentity, readIdentity, verifyTimeline } from './identity.ts';
 import type { TableFacts } from './rewrites.ts';
-import { readTableFacts } from './rewrites-look.ts';
+import { readPublished, readTableFacts } from './rewrites-look.ts';
 import { readSlot } from './slot.ts';
 import type { SourceClients } from './source-clients.ts';
 import { readEnd } from './source-objects.ts';
@@ -27,7 +28,22 @@ export class SourceMemory {
     tables: readonly TableName[],
     before: ReadonlyMap<string, TableFacts>,
   ): Promise<Map<string, TableFacts>> =>
-    this.#clients.ask('looking for rewritten tables', (side) => readTableFacts(side, tables, before));
+    this.#clients.ask('looking for rewritten tables', (side) => this.lookWith(side, tables, before));
+
+  /** Facts of the tables that exist, by `tableText`, as this connection sees them. */
+  async lookWith(
+    client: pg.ClientBase,
+    tables: readonly TableName[],
+    before: ReadonlyMap<string, TableFacts>,
+  ): Promise<Map<string, TableFacts>> {
+    const published = await readPublished(client, this.#clients.settings.publication.name, tables);
+    const found = await readTableFacts(client, tables, before);
+    for (const [text, facts] of found) {
+      const how = published.get(text);
+      if (how !== undefined) found.set(text, { ...facts, published: how });
+    }
+    return found;
+  }
 
   /** What is, to be stored. `tables` that nothing is remembered of are remembered as they are now. */
   async print(tables: readonly TableName[]): Promise<Identity> {

@@ -3,7 +3,6 @@
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import type { SnapshotSession } from '../../src/snapshot/chunk-reader.ts';
 import type { PreparedTable } from '../../src/topic/prepared-table.ts';
-import { readTableFacts } from './rewrites-look.ts';
 import { openSnapshot, type PostgresSnapshot } from './snapshot-session.ts';
 import type { SourcePosition } from './source-block.ts';
 import type { SourceClients } from './source-clients.ts';
@@ -60,7 +59,7 @@ const remember = async (
   tables: readonly TableName[],
 ): Promise<void> => {
   try {
-    const found = await readTableFacts(session.holder, tables, new Map());
+    const found = await memory.lookWith(session.holder, tables, new Map());
     for (const table of tables) {
       const facts = found.get(tableText(table));
       if (facts !== undefined) memory.facts.set(tableText(table), facts);

@@ -38,6 +38,7 @@ export class WatchedLog implements LogReader<PreparedTable> {
   #isInTransaction = false;
   #looking: Promise<void> | null = null;
   #isLookDue = false;
+  #isOver = false;
   #failure: unknown;
 
   constructor(options: WatchOptions) {
@@ -58,8 +59,9 @@ export class WatchedLog implements LogReader<PreparedTable> {
         };
       }
     } finally {
+      // A look that is under way is not waited for: its connection may be as dead as the log's.
       clearInterval(timer);
-      await this.#looking;
+      this.#isOver = true;
     }
   }
 
@@ -98,6 +100,7 @@ export class WatchedLog implements LogReader<PreparedTable> {
   }
 
   #lookSoon(): void {
+    if (this.#isOver) return;
     if (this.#looking !== null) {
       this.#isLookDue = true;
       return;
@@ -115,8 +118,10 @@ export class WatchedLog implements LogReader<PreparedTable> {
     const { look, facts, warn } = this.#options;
     try {
       const found = await look([...this.#names.values()], facts);
+      if (this.#isOver) return;
       for (const [text, now] of found) this.#compare(text, now);
     } catch (thrown) {
+      if (this.#isOver) return;
       const error = asVarveError(thrown);
       if (error.outcome === 'retry') warn(`Could not look for rewritten tables: ${error.message}`);
       else this.#failure = error;

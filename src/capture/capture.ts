@@ -28,6 +28,7 @@ export type CaptureOptions = {
   selection: string;
   maxTransactionBytes: number;
   topicOf: (table: Stale['table']) => string;
+  /** For durations only: must not go back. */
   nowMs: () => number;
   /** Called when `resume` is durable: lag, progress, and whether the end asked for is reached. */
   onDurable: (checkpoint: Checkpoint, events: number) => void;

@@ -6,7 +6,7 @@ import { Progress, type ProgressListener } from '../progress.ts';
 import { makeScrub } from '../secrets.ts';
 import { makeTelemetry, type Telemetry } from '../telemetry.ts';
 import { COMPRESSIONS } from '../topic/compression.ts';
-import { type Context, kindOf, nowUs, openSource } from './command.ts';
+import { type Context, kindOf, nowUs, openSource, steadyMs } from './command.ts';
 import { openSink } from './open-table.ts';
 import { newestSchema, openFeed, openPublisher } from './open-topic.ts';
 
@@ -43,6 +43,7 @@ export const assemble = async (
       progress: new Progress(telemetry, Date.now, listener),
       finishBatch: (builder) => builder.finish(builder.size < COMPRESS_FROM_BYTES ? null : COMPRESSIONS.zstd),
       nowMs: Date.now,
+      steadyMs,
       nowUs,
       random: Math.random,
     };

@@ -77,4 +77,7 @@ export const openSource = async (
   });
 };
 
-export const nowUs = (): bigint => BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000));
+/** Goes with the machine's uptime: whoever sets the clock does not move it. */
+export const steadyMs = (): number => performance.timeOrigin + performance.now();
+
+export const nowUs = (): bigint => BigInt(Math.round(steadyMs() * 1000));

@@ -17,6 +17,7 @@ type FoldOptions = {
   table: TableSink;
   topic: string;
   limits: FoldLimits;
+  /** For durations only: must not go back. */
   nowMs: () => number;
   onCommit: (report: CommitReport, offsets: ReadonlyMap<number, bigint>) => void;
   /** Once aborted, fold up to the topic's end as it is then, commit, and return. */

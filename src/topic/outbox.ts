@@ -38,6 +38,13 @@ export type TableOut = {
   readonly builder: RecordBatchBuilder;
 };
 
+/** Who writes a record does not know whose it is. */
+const withTopic = (thrown: unknown, topic: string): unknown => {
+  if (!(thrown instanceof VarveError) || thrown.kind !== 'value_unsupported') return thrown;
+  const facts = { ...thrown.facts, topic };
+  return new VarveError(thrown.kind, `A change of ${topic}: ${thrown.message}`, { facts, cause: thrown });
+};
+
 const sameShape = (known: SchemaRecord, next: Omit<SchemaRecord, 'n' | 'first'>): boolean =>
   JSON.stringify([known.columns, known.fields, known.key, known.keyId, known.valueId]) ===
   JSON.stringify([next.columns, next.fields, next.key, next.keyId, next.valueId]);
@@ -155,9 +162,13 @@ export class Outbox {
     this.#write(out, this.#change.setTruncate(ordinal));
   }
 
-  #write({ writer, builder }: TableOut, change: Change): void {
+  #write({ topic, writer, builder }: TableOut, change: Change): void {
     const before = builder.size;
-    writer.write(builder, change);
+    try {
+      writer.write(builder, change);
+    } catch (thrown) {
+      throw withTopic(thrown, topic);
+    }
     this.#bytes += builder.size - before;
   }
 

@@ -24,5 +24,10 @@ export type Publisher = {
    * All or nothing, in the order of the calls; resolves when durable. May be called again before it resolves.
    */
   write(write: AtomicWrite): Promise<void>;
+  /**
+   * After a failed write every later one is refused, until this has read again what is durable; who wrote
+   * begins anew from `state()`. Does nothing where nothing failed; throws what still stands in the way.
+   */
+  recover(): Promise<void>;
   close(): Promise<void>;
 };

@@ -21,6 +21,7 @@ import {
   u64,
   wal,
 } from '../connectors/postgres/pgoutput-messages.ts';
+import { atLevel } from '../support/level.ts';
 
 const frame = (body: Buffer): Buffer => bytes('d', i32(body.length + 4), body);
 
@@ -89,7 +90,7 @@ test('the undamaged stream is read to its end, however it is cut', () => {
   for (const step of [1, 7, 100]) assert.deepEqual(readAll(STREAM, step), whole);
 });
 
-const RUNS = Number(process.env.VARVE_FUZZ_RUNS ?? 20_000);
+const RUNS = atLevel({ test: 20_000, all: 20_000, deep: 350_000 });
 
 test('changed bytes', () => {
   const change = fc.record({ at: fc.nat(STREAM.length - 1), to: fc.integer({ min: 0, max: 255 }) });

@@ -83,6 +83,8 @@ class MemoryPublisher implements Publisher {
     return done;
   }
 
+  async recover(): Promise<void> {}
+
   async close(): Promise<void> {
     await this.#last;
     this.#closed = true;

@@ -22,7 +22,12 @@ export type Running = {
 export type TestPipeline = {
   readonly directory: string;
   readonly file: string;
-  start(words: readonly string[], environment?: Readonly<Record<string, string>>): Running;
+  /** `under` is a command that runs the command it is given, as `env` and `nice` do. */
+  start(
+    words: readonly string[],
+    environment?: Readonly<Record<string, string>>,
+    under?: readonly string[],
+  ): Running;
   /** Runs to the end; throws with what was printed unless the exit code is `code`. */
   run(words: readonly string[], code?: number): Promise<Finished>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -60,7 +65,8 @@ const begin = (
   words: readonly string[],
   environment: Readonly<Record<string, string>>,
 ): Running => {
-  const child = spawn(process.execPath, [join(ROOT, 'src/main.ts'), ...words], {
+  const [command = '', ...rest] = words;
+  const child = spawn(command, rest, {
     cwd: directory,
     env: { ...process.env, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -110,8 +116,9 @@ export const makePipeline = async (options: PipelineOptions): Promise<TestPipeli
   const file = join(directory, 'pipeline.yaml');
   await writeFile(file, pipelineText(options));
   const running = new Set<Running>();
-  const start: TestPipeline['start'] = (words, environment = {}) => {
-    const made = begin(directory, words, environment);
+  const start: TestPipeline['start'] = (words, environment = {}, under = []) => {
+    const command = [...under, process.execPath, join(ROOT, 'src/main.ts'), ...words];
+    const made = begin(directory, command, environment);
     running.add(made);
     void made.finished.then(() => running.delete(made));
     return made;

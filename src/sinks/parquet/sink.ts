@@ -92,7 +92,9 @@ class ParquetSink implements Sink {
   async close(): Promise<void> {
     const engine = await this.#engine?.catch(() => null);
     await engine?.[Symbol.asyncDispose]();
-    if (this.#scratch !== null) await rm(dirname(this.#scratch), { recursive: true, force: true });
+    // What cannot be removed goes at the next start; said here, it would stand before what ended the run.
+    if (this.#scratch !== null)
+      await rm(dirname(this.#scratch), { recursive: true, force: true }).catch(() => undefined);
   }
 }
 

@@ -75,15 +75,17 @@ const KINDS: Readonly<Record<string, { kind: ErrorKind; advice: string }>> = {
   },
   ENOSPC: {
     kind: 'disk_full',
-    advice: 'The disk is full. Free space and start again; nothing half was kept.',
+    advice: 'The disk is full. Free space, and a running pipeline goes on by itself; nothing half was kept.',
   },
   EDQUOT: {
     kind: 'disk_full',
-    advice: 'The disk quota is used up. Raise it and start again; nothing half was kept.',
+    advice:
+      'The disk quota is used up. Raise it, and a running pipeline goes on by itself; nothing half was kept.',
   },
   EFBIG: {
     kind: 'disk_full',
-    advice: 'A file may not grow further. Raise the limit (`ulimit -f`) and start again.',
+    advice:
+      'A file may not grow further. Raise the limit (`ulimit -f`) and start again; nothing half was kept.',
   },
 };
 

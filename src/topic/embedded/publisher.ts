@@ -57,7 +57,7 @@ export const openEmbeddedPublisher = async (options: EmbeddedPublisherOptions): 
 
 class EmbeddedPublisher implements Publisher {
   readonly #path: string;
-  readonly #log: LogWriter;
+  #log: LogWriter;
   readonly #lock: Lock;
   readonly #retention: Retention;
   readonly #options: EmbeddedPublisherOptions;
@@ -66,7 +66,7 @@ class EmbeddedPublisher implements Publisher {
   readonly #ends = new Map<string, number>();
   readonly #topics = new Map<string, Promise<void>>();
   readonly #schemas = new Map<string, Promise<number>>();
-  #schemaCount: number;
+  #schemaCount = 0;
   readonly #queue: Pending[] = [];
   #running: Promise<void> = Promise.resolve();
   #busy = false;
@@ -82,12 +82,19 @@ class EmbeddedPublisher implements Publisher {
     this.#retention = { ...DEFAULTS, ...options.retention };
     this.#presence = announceWriter(options.path);
     this.#cleanedAt = options.now();
-    for (const [name, { end }] of log.state.topics) {
+    this.#adoptState();
+  }
+
+  /** What is known apart from the log, as the log has it. */
+  #adoptState(): void {
+    const { topics, schemas } = this.#log.state;
+    for (const known of [this.#ends, this.#topics, this.#schemas]) known.clear();
+    for (const [name, { end }] of topics) {
       this.#ends.set(name, end);
       this.#topics.set(name, Promise.resolve());
     }
-    for (const [at, text] of log.state.schemas.entries()) this.#schemas.set(text, Promise.resolve(at + 1));
-    this.#schemaCount = log.state.schemas.length;
+    for (const [at, text] of schemas.entries()) this.#schemas.set(text, Promise.resolve(at + 1));
+    this.#schemaCount = schemas.length;
   }
 
   state(): ReadonlyMap<string, string> {
@@ -126,6 +133,15 @@ class EmbeddedPublisher implements Publisher {
       batch.subarray(BASE_OFFSET_BYTES),
     ]);
     await this.#append({ slices: heads, state: state.map(({ key, value }) => [key, value] as const) }, body);
+  }
+
+  async recover(): Promise<void> {
+    if (this.#failed === null) return;
+    await this.#running;
+    await this.#log.close();
+    this.#log = await LogWriter.open(this.#path, this.#options);
+    this.#adoptState();
+    this.#failed = null;
   }
 
   async close(): Promise<void> {

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseLsn } from '../../../connectors/postgres/lsn.ts';
 import type { VarveError } from '../../../src/errors.ts';
 import { startPostgres, type TestPostgres } from '../../support/postgres.ts';
+import { startProxy } from '../../support/tcp-proxy.ts';
 import {
   type Copy,
   closeReaders,
@@ -17,7 +18,6 @@ import {
   makeSlot,
   openReader,
 } from './log-reader-harness.ts';
-import { startProxy } from './tcp-proxy.ts';
 
 afterEach(closeReaders);
 

@@ -27,6 +27,9 @@ const ask = (question: Question): Promise<string> => {
   return promise;
 };
 
+/** What no waiting mends. */
+const REFUSED = /^IO Error: .*(read-only file system|input\/output error|too many open files)/i;
+
 /** DuckDB's own errors: what they say of rows is left out. */
 const engineError = (thrown: unknown): VarveError => {
   if (thrown instanceof VarveError) return thrown;
@@ -35,6 +38,12 @@ const engineError = (thrown: unknown): VarveError => {
     return new VarveError(
       'disk_full',
       `The engine's directory ${settings.directory} is full; make room there.`,
+    );
+  const refused = REFUSED.exec(text)?.[1];
+  if (refused !== undefined)
+    return new VarveError(
+      'store_failed',
+      `The engine could not use ${settings.directory}: ${refused}. Check the disk and its permissions.`,
     );
   const named = /^([A-Z][A-Za-z ]* Error): (.*)/.exec(text);
   if (named === null) return asVarveError(thrown);
