@@ -47,12 +47,12 @@ const captureShape = async (
   });
   const floors = captureFloors(made.backlog);
   const peer = capturePeer(made.backlog);
-  const results = await runInTurn(name, [varve('socket'), ...floors, varve('tcp'), peer], settings);
+  const results = await runInTurn(name, [varve('tcp'), ...floors, varve('socket'), peer], settings);
   const floor = Math.max(...floors.map((contender) => results.get(contender.name)?.value ?? 0));
   return [...results].map(([contender, sample]) => {
     const line = { name: `${name}/${contender}`, unit: 'rows/s', sample, rows };
-    if (contender === 'varve-socket') return makeLine({ ...line, name, floor, target });
-    return makeLine(contender === 'varve-tcp' ? { ...line, floor } : line);
+    if (contender === 'varve-tcp') return makeLine({ ...line, name, floor, target });
+    return makeLine(contender === 'varve-socket' ? { ...line, floor } : line);
   });
 };
 
@@ -80,7 +80,7 @@ export const captureHuge = async (settings: Settings, database: BenchDatabase): 
   await using pipeline = await VarvePipeline.make(database, { snapshot: 'never' });
   const made = await makeBacklog(database, pipeline, { shape: 'one', rows });
   const changes = ({ changes: seen }: Counts): number => expectRows('varve', seen, rows);
-  const run = (): Promise<Sample> => drainAgain(made, 'socket', changes);
+  const run = (): Promise<Sample> => drainAgain(made, 'tcp', changes);
   const results = await runInTurn('huge-transaction', [{ name: 'varve', run }], settings);
   return [...results.values()].flatMap((sample) => [
     makeLine({ name: 'huge-transaction', unit: 'rows/s', sample, rows, target: '<= 512 MB' }),
@@ -103,7 +103,7 @@ export const endToEnd = async (settings: Settings, database: BenchDatabase): Pro
       if (shape === 'thousand') expectRows('varve', seen, rows);
       return changes;
     };
-    const run = (): Promise<Sample> => drainAgain(made, 'socket', folded);
+    const run = (): Promise<Sample> => drainAgain(made, 'tcp', folded);
     const results = await runInTurn(name, [{ name: 'varve', run }], settings);
     for (const sample of results.values())
       lines.push(makeLine({ name, unit: 'events/s', sample, rows, target: '>= 50000' }));

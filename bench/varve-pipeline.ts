@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { type BenchDatabase, PIPELINE, TABLE } from './database.ts';
 import { type Cost, type Sample, type Started, startMeasured } from './measure.ts';
 
-const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+/** Of the built package, as `npm run bench` has made it a moment ago. */
+const MAIN = fileURLToPath(new URL('../dist/src/main.js', import.meta.url));
 
 /** The command itself, measured. */
 export const startVarve = (words: readonly string[]): Started =>

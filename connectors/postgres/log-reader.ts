@@ -41,10 +41,8 @@ const [WAL_DATA, KEEPALIVE] = [0x77, 0x6b];
 const KEEPALIVE_BYTES = 18;
 /** A commit that is older than this when its rows are sent: both times are of the server's clock. */
 const LAG_MICROS = 100_000;
-/**
- * A reader that lags and got this much at once is behind; one that got less only hears late of few changes.
- */
-const MUCH_BYTES = 1 << 16;
+/** Whoever lags collects what comes, until nothing more has come for this long. */
+const LAG_END_MS = 5;
 
 const EPOCH_NUMBER = Number(EPOCH_MICROS);
 
@@ -56,7 +54,6 @@ class PostgresLogReader<Table extends LogTable> implements LogReader<Table> {
   #confirmed = 0n;
   /** What was sent last had been committed long before. */
   #lags = false;
-  #isBehind = false;
   #isClosed = false;
   #sentMicros = 0;
   #commitMicros = 0;
@@ -91,7 +88,7 @@ class PostgresLogReader<Table extends LogTable> implements LogReader<Table> {
     const chunk: LogChunk<Table> = {
       next: () => this.#next(client, decoder),
       get behind() {
-        return reader.#isBehind;
+        return reader.#lags;
       },
     };
     try {
@@ -117,25 +114,19 @@ class PostgresLogReader<Table extends LogTable> implements LogReader<Table> {
 
   /** Waits for a frame; asks the server for its position when an Idle is due. */
   async #fill(client: ReplicationClient, decoder: EventDecoder<Table>): Promise<boolean> {
-    if (decoder.isInTransaction || client.frames.hasFrame) return this.#read(client);
+    if (decoder.isInTransaction || client.frames.hasFrame) return client.fill(this.#lags);
     const nowMs = performance.now();
     if (this.#idleStepMs === 0) {
       this.#idleStepMs = this.#timing.firstIdleMs;
-      this.#idleDueMs = nowMs + this.#idleStepMs;
+      this.#idleDueMs = nowMs + (this.#lags ? LAG_END_MS : this.#idleStepMs);
     }
     const waitMs = Math.max(0, this.#idleDueMs - nowMs);
     const timer = setTimeout(() => client.sendStatus(true), waitMs);
     try {
-      return await this.#read(client);
+      return await client.fill(this.#lags);
     } finally {
       clearTimeout(timer);
     }
-  }
-
-  async #read(client: ReplicationClient): Promise<boolean> {
-    const isOpen = await client.fill(this.#lags);
-    this.#isBehind = this.#lags && client.frames.size > MUCH_BYTES;
-    return isOpen;
   }
 
   #next(client: ReplicationClient, decoder: EventDecoder<Table>): LogEvent<Table> | null {
