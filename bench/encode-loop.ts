@@ -75,4 +75,4 @@ const loop = library === 'varve' ? encodeAll : makeAvscLoop();
 for (let warmUp = 0; warmUp < 20; warmUp++) loop();
 const startedMs = performance.now();
 for (let done = 0; done < total; done += DISTINCT_ROWS) loop();
-answer({ seconds: (performance.now() - startedMs) / 1000 });
+await answer({ seconds: (performance.now() - startedMs) / 1000 });

@@ -167,7 +167,11 @@ export const runScript = async <Answer>(
 
 /** For the other side of `startScript`. */
 export const readRequest = <Request>(): Request => JSON.parse(process.env.BENCH_REQUEST ?? '') as Request;
-export const answer = (value: unknown): void => void process.stdout.write(JSON.stringify(value));
+/** Resolves when the other side may have it all: who exits before that cuts a long answer off. */
+export const answer = (value: unknown): Promise<void> =>
+  new Promise((resolve) => {
+    process.stdout.write(JSON.stringify(value), () => resolve());
+  });
 
 /** `value` in the bench's unit, `others` more of its kind; costs are the work's alone where known. */
 export type Sample = { value: number; others?: readonly number[]; cpuSeconds: number; peakMb: number };

@@ -45,7 +45,7 @@ const makeChanges = ({ changes, keys }: MergeCase, nextId: { value: number }, re
 
 /** Files merged and old ones dropped, until nothing is due. */
 const keepUp = async (table: TableSink): Promise<void> => {
-  while (await table.maintain());
+  while ((await table.maintain()) !== 'done');
 };
 
 const commit = async (table: TableSink, changes: readonly IdChange[], end: TopicEnd): Promise<number> => {
@@ -110,6 +110,6 @@ const table = await sink.open(TOPIC, { namespace: 'public', name: TABLE });
 if (cases.length === 0) {
   const startedMs = performance.now();
   await build(table);
-  answer({ seconds: (performance.now() - startedMs) / 1000 });
-} else answer(await change(table));
+  await answer({ seconds: (performance.now() - startedMs) / 1000 });
+} else await answer(await change(table));
 await sink.close();

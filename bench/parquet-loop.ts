@@ -77,4 +77,4 @@ const writePeer = async (): Promise<void> => {
 
 const startedMs = performance.now();
 await (library === 'varve' ? writeOurs() : writePeer());
-answer({ seconds: (performance.now() - startedMs) / 1000 });
+await answer({ seconds: (performance.now() - startedMs) / 1000 });

@@ -12,5 +12,5 @@ const seconds = await streamRaw(request, (tag) => {
   if (tag === INSERT || tag === UPDATE || tag === DELETE) rows++;
   return tag === COMMIT && rows >= request.rows;
 });
-answer({ rows, seconds });
+await answer({ rows, seconds });
 process.exit(0);

@@ -19,5 +19,5 @@ await new Promise<void>((resolve, reject) => {
   service.subscribe(plugin, slot).catch(reject);
 });
 const seconds = (performance.now() - startedMs) / 1000;
-answer({ rows, seconds });
+await answer({ rows, seconds });
 process.exit(0);

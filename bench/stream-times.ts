@@ -17,5 +17,5 @@ await streamRaw(request, (tag, bytes, at) => {
   seen.push([id, Number(process.hrtime.bigint() / 1000n)]);
   return seen.length >= request.rows;
 });
-answer(seen);
+await answer(seen);
 process.exit(0);

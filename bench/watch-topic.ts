@@ -19,17 +19,20 @@ const { path, firstId, rows, file } = readRequest<WatchRequest>();
 const feed = await openEmbeddedFeed({ path });
 if (file !== null) {
   process.argv.splice(2, Number.POSITIVE_INFINITY, 'run', file);
-  void import('../src/main.ts').catch((error: unknown) => {
+  // As people install it.
+  void import(new URL('../dist/src/main.js', import.meta.url).href).catch((error: unknown) => {
     console.error(error);
     process.exit(1);
   });
 }
 
 const never = new AbortController().signal;
-while (!(await feed.topics()).includes(TOPIC)) await feed.changed(WAIT_MS, never);
+const isThere = async (): Promise<boolean> => (await feed.topics()).includes(TOPIC);
+// A topic comes with its first rows, and they count.
+let offset = (await isThere()) ? (await feed.ends(TOPIC, 0)).end : 0n;
+while (!(await isThere())) await feed.changed(WAIT_MS, never);
 const cursor = new AvroCursor();
 const seen: [id: number, atUs: number][] = [];
-let { end: offset } = await feed.ends(TOPIC, 0);
 while (seen.length < rows) {
   const { batches, nextOffset } = await feed.read(TOPIC, 0, { from: offset, maxBytes: READ_BYTES });
   for (const batch of batches) {
@@ -46,5 +49,5 @@ while (seen.length < rows) {
   if (nextOffset === offset) await feed.changed(WAIT_MS, never);
   offset = nextOffset;
 }
-answer(seen);
+await answer(seen);
 process.exit(0);

@@ -33,4 +33,4 @@ while (sent.length < rows) {
 }
 await Promise.all(sent);
 for (const client of clients) await client.end();
-answer({ startUs });
+await answer({ startUs });

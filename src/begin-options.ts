@@ -31,14 +31,14 @@ export const beginOptions = (
   source: Source,
   again: readonly TableName[],
 ): BeginOptions => {
-  const { config, kind, publisher, progress, nowMs, steadyMs, nowUs, finishBatch } = parts;
+  const { config, kind, publisher, progress, nowMs, steadyMs, nowUs, packRecords } = parts;
   const outbox = new Outbox({
     publisher,
     prefix: config.name,
     block: source.block,
     nowUs,
     maxInFlightBytes: MAX_IN_FLIGHT_BYTES,
-    finish: finishBatch,
+    pack: packRecords,
   });
   return {
     name: config.name,

@@ -6,7 +6,7 @@ import type { Progress } from './progress.ts';
 import type { Sink } from './sinks/sink.ts';
 import type { Feed } from './topic/feed.ts';
 import type { Publisher } from './topic/publisher.ts';
-import type { RecordBatchBuilder } from './topic/record-batch.ts';
+import type { TakenRecords } from './topic/record-batch.ts';
 
 export type PipelineParts = {
   config: Config;
@@ -17,7 +17,7 @@ export type PipelineParts = {
   /** Null: topic only. */
   sink: Sink | null;
   progress: Progress;
-  finishBatch: (builder: RecordBatchBuilder) => Uint8Array;
+  packRecords: (taken: TakenRecords) => Promise<Uint8Array>;
   /** What people call the time; it may jump either way, so no duration is taken from it. */
   nowMs: () => number;
   /** For durations: never goes back. */

@@ -1,9 +1,10 @@
 // Owns the step from pgoutput messages to flat events: transaction boundaries, ordinals, which image a row
 // has, whether its key changed. Pure; what a relation means is settled by its caller between two calls.
-import type { Begin, Commit, LogEvent, LogTable, RowChange } from '../../src/change/event.ts';
+import type { Begin, Commit, LogEvent, LogTable, ResumePoint, RowChange } from '../../src/change/event.ts';
 import { CELL_UNCHANGED, CELL_VALUE, type Cells, makeCells } from '../../src/change/row.ts';
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import { VarveError } from '../../src/errors.ts';
+import { formatPlace, type LastCommit, type LogPlace } from './log-place.ts';
 import { formatLsn } from './lsn.ts';
 import {
   decodeControl,
@@ -64,6 +65,13 @@ const mapColumns = (relation: RelationMessage, table: LogTable): Int32Array | nu
   return cellOf.every((cell, index) => cell === index) ? null : cellOf;
 };
 
+const commitAt = (place: LogPlace): Commit => ({
+  kind: 'commit',
+  get resume() {
+    return formatPlace(place);
+  },
+});
+
 const makeRow = <Table>(table: Table): RowChange<Table> => ({
   kind: 'row',
   op: 'c',
@@ -87,12 +95,16 @@ export class EventDecoder<Table extends LogTable> {
   #open: Begin | null = null;
   #ordinal = 0;
   #delivered: bigint;
+  #end: bigint;
+  #taken: LastCommit | null;
   #lastOid = -1;
   #last: Known<Table> | null = null;
 
-  /** @param after transactions that begin their commit before this position are refused: they came already */
-  constructor(after: bigint, position: SourcePosition) {
-    this.#delivered = after;
+  /** @param after transactions that begin their commit before its `end` are refused: they came already */
+  constructor(after: LogPlace, position: SourcePosition) {
+    this.#delivered = after.end;
+    this.#end = after.end;
+    this.#taken = after.last;
     this.#position = position;
   }
 
@@ -113,6 +125,11 @@ export class EventDecoder<Table extends LogTable> {
   /** End of what was handed out whole. */
   get delivered(): bigint {
     return this.#delivered;
+  }
+
+  /** From where the log goes on behind what was handed out whole. */
+  get resume(): ResumePoint {
+    return formatPlace({ resume: this.#delivered, end: this.#end, last: this.#taken });
   }
 
   /** An event that an earlier message left behind. */
@@ -227,11 +244,13 @@ export class EventDecoder<Table extends LogTable> {
     if (this.#open?.position !== commitLsn || endLsn <= commitLsn) {
       throw malformed('commits another transaction than the one that is open', this.#cursor.pos);
     }
+    this.#taken = this.#open;
     this.#open = null;
     this.#delivered = endLsn;
+    this.#end = endLsn;
     this.#position.commitHigh = Number(endLsn >> 32n);
     this.#position.commitLow = Number(endLsn & 0xffff_ffffn);
-    return { kind: 'commit', resume: formatLsn(endLsn) };
+    return commitAt({ resume: endLsn, end: endLsn, last: this.#taken });
   }
 
   #find(oid: number): Known<Table> {

@@ -3,11 +3,11 @@
 import type { LogChunk, LogReader } from '../../src/capture/log-reader.ts';
 import type { LogEvent, LogTable, ResumePoint } from '../../src/change/event.ts';
 import { VarveError } from '../../src/errors.ts';
+import { parsePlace } from './log-place.ts';
 import { EventDecoder, type Resolution } from './log-reader-events.ts';
-import { formatLsn, parseLsn } from './lsn.ts';
 import { EPOCH_MICROS, type RelationMessage, type TypeMessage } from './pgoutput.ts';
 import { malformed, readU32 } from './pgoutput-cursor.ts';
-import { ReplicationClient, type ReplicationOptions, type ReplicationTiming } from './replication-client.ts';
+import { ReplicationClient, type ReplicationRequest, type ReplicationTiming } from './replication-client.ts';
 import type { SourcePosition } from './source-block.ts';
 
 /** Asked each time the log describes a relation; the answer holds until it describes it again. */
@@ -30,7 +30,7 @@ export const DEFAULT_TIMING: LogTiming = {
   idleMs: 10_000,
 };
 
-export type LogReaderOptions<Table> = Omit<ReplicationOptions, 'timing'> & {
+export type LogReaderOptions<Table> = ReplicationRequest & {
   resolve: Resolve<Table>;
   /** Filled for every event, for the `source` block. */
   position: SourcePosition;
@@ -60,6 +60,8 @@ class PostgresLogReader<Table extends LogTable> implements LogReader<Table> {
   /** 0: a commit was seen since the last Idle, so the next one comes soon. */
   #idleStepMs = 0;
   #idleDueMs = 0;
+  /** Where reading began: no position before it is news. */
+  #after = 0n;
   /** The last position that an event named. */
   #told = 0n;
   #failure: unknown;
@@ -71,12 +73,13 @@ class PostgresLogReader<Table extends LogTable> implements LogReader<Table> {
 
   async *read(after: ResumePoint, signal: AbortSignal): AsyncGenerator<LogChunk<Table>> {
     if (this.#decoder) throw new VarveError('internal', 'A log reader was asked to read twice.');
-    const from = parseLsn(after);
-    const decoder = new EventDecoder<Table>(from, this.#options.position);
+    const place = parsePlace(after);
+    this.#after = place.resume;
+    const decoder = new EventDecoder<Table>(place, this.#options.position);
     this.#decoder = decoder;
     const client = await ReplicationClient.start(
       { ...this.#options, timing: this.#timing },
-      from,
+      place.end,
       this.#confirmed,
     );
     this.#client = client;
@@ -102,7 +105,7 @@ class PostgresLogReader<Table extends LogTable> implements LogReader<Table> {
   }
 
   confirm(point: ResumePoint): void {
-    const lsn = parseLsn(point);
+    const lsn = parsePlace(point).resume;
     if (lsn > this.#confirmed) this.#confirmed = lsn;
     this.#client?.confirm(this.#confirmed);
   }
@@ -177,7 +180,7 @@ class PostgresLogReader<Table extends LogTable> implements LogReader<Table> {
     if (isAsked) client.sendStatus(false);
     const walEnd = (BigInt(readU32(bytes, start + 1)) << 32n) | BigInt(readU32(bytes, start + 5));
     const delivered = decoder.advance(walEnd);
-    if (delivered === null) return null;
+    if (delivered === null || delivered < this.#after) return null;
     const nowMs = performance.now();
     const isDue = this.#idleStepMs > 0 && nowMs >= this.#idleDueMs;
     // A server that shuts down asks, and waits until this very position is confirmed.
@@ -188,7 +191,7 @@ class PostgresLogReader<Table extends LogTable> implements LogReader<Table> {
     );
     this.#idleDueMs = nowMs + this.#idleStepMs;
     this.#told = delivered;
-    return { kind: 'idle', resume: formatLsn(delivered), isAsked };
+    return { kind: 'idle', resume: decoder.resume, isAsked };
   }
 }
 

@@ -20,15 +20,17 @@ export type ReplicationTiming = {
   senderTimeoutMs: number;
 };
 
-export type ReplicationOptions = {
+/** What is read, and by whom. */
+export type ReplicationRequest = {
   connection: ConnectionSettings;
   applicationName: string;
   slot: string;
   publications: readonly string[];
-  timing: ReplicationTiming;
   /** Microseconds since 1970-01-01 UTC, told to the server in status updates. */
   nowMicros: () => bigint;
 };
+
+export type ReplicationOptions = ReplicationRequest & { timing: ReplicationTiming };
 
 const STATUS_BYTES = 39;
 /** CopyDone, then Terminate. */

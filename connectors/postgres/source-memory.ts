@@ -5,12 +5,16 @@ import type pg from 'pg';
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import type { Identity } from '../../src/connector.ts';
 import { compareIdentity, printIdentity, readIdentity, verifyTimeline } from './identity.ts';
+import type { LogPlace } from './log-place.ts';
+import { DEFAULT_TIMING } from './log-reader.ts';
+import type { ReplicationRequest } from './replication-client.ts';
 import type { TableFacts } from './rewrites.ts';
 import { readPublished, readTableFacts } from './rewrites-look.ts';
 import { readSlot } from './slot.ts';
 import type { SourceClients } from './source-clients.ts';
 import { readEnd } from './source-objects.ts';
 import { verifySlot } from './source-resume.ts';
+import { verifyLast } from './source-tail.ts';
 
 const TABLE_PREFIX = 'table ';
 
@@ -80,10 +84,10 @@ export class SourceMemory {
   }
 
   /** Throws `log_missing`, `log_lost`, `history_gap`, `source_rewound` or `log_busy`. */
-  async verifyResume(after: bigint): Promise<void> {
+  async verifyResume({ resume: after, last }: LogPlace, request: ReplicationRequest): Promise<void> {
     const { slot: slotName, connection } = this.#clients.settings;
     const stored = this.#stored;
-    await this.#clients.ask('verifying the replication slot', async (side) => {
+    const confirmed = await this.#clients.ask('verifying the replication slot', async (side) => {
       const slot = await readSlot(side, slotName);
       const end = await readEnd(side);
       if (slot !== null && stored !== null) {
@@ -92,6 +96,10 @@ export class SourceMemory {
         );
       }
       verifySlot({ slot, slotName, database: connection.database, after, end });
+      return slot?.confirmedFlush ?? null;
     });
+    if (last !== null && confirmed !== null && confirmed <= last.position) {
+      await verifyLast({ ...request, timing: DEFAULT_TIMING }, last);
+    }
   }
 }

@@ -2,10 +2,11 @@
 // together. Lives for one attempt: what breaks a connection of it is mended by opening another source.
 import type { TableName, TableSchema } from '../../src/change/schema.ts';
 import type { Source, SourceContext } from '../../src/connector.ts';
+import { formatPlace, parsePlace, placeAt } from './log-place.ts';
 import { makeLogReader } from './log-reader.ts';
-import { formatLsn, parseLsn } from './lsn.ts';
 import { type PostgresOptions, resolveOptions } from './options.ts';
 import { runPreflight } from './preflight.ts';
+import type { ReplicationRequest } from './replication-client.ts';
 import { makeSourceBlock, makeSourcePosition } from './source-block.ts';
 import { SourceClients } from './source-clients.ts';
 import { SourceMemory } from './source-memory.ts';
@@ -33,13 +34,17 @@ const makeSource = (clients: SourceClients, context: SourceContext): Source => {
   };
   const listNames = async (): Promise<TableName[]> => (await listTables()).map(({ name }) => name);
 
+  const replication: ReplicationRequest = {
+    connection,
+    applicationName,
+    slot,
+    publications: [publication.name],
+    nowMicros: context.now,
+  };
+
   const openLog = (): WatchedLog => {
     const log = makeLogReader({
-      connection,
-      applicationName,
-      slot,
-      publications: [publication.name],
-      nowMicros: context.now,
+      ...replication,
       position,
       resolve: async (relation) => (await clients.catalog()).resolve(relation),
     });
@@ -69,11 +74,11 @@ const makeSource = (clients: SourceClients, context: SourceContext): Source => {
     beginSnapshot: (request) => openSourceSnapshot({ clients, memory, position, ...request, beside: false }),
     snapshotMore: (request) => openSourceSnapshot({ clients, memory, position, ...request, beside: true }),
     beginLog: () => objects.makeSlot(clients),
-    verifyResume: (after) => memory.verifyResume(parseLsn(after)),
+    verifyResume: (after) => memory.verifyResume(parsePlace(after), replication),
     log: openLog,
-    end: async () => formatLsn(await clients.ask('asking where the log ends', objects.readEnd)),
-    covers: (point, end) => parseLsn(point) >= parseLsn(end),
-    distance: (from, to) => Math.max(0, Number(parseLsn(to) - parseLsn(from))),
+    end: async () => formatPlace(placeAt(await clients.ask('asking where the log ends', objects.readEnd))),
+    covers: (point, end) => parsePlace(point).resume >= parsePlace(end).resume,
+    distance: (from, to) => Math.max(0, Number(parsePlace(to).resume - parsePlace(from).resume)),
     reset: async () => {
       await objects.removeSlot(clients);
       await objects.removePublication(clients);

@@ -43,6 +43,8 @@ export type CaptureOptions = {
 export class Capture {
   readonly #options: CaptureOptions;
   readonly #checkpoint: Checkpoint;
+  /** Its `resume` is printed into the checkpoint only when that is written. */
+  #place: { readonly resume: ResumePoint };
   /** The newest transaction's; printed into the checkpoint only when that is written. */
   #commitTs: bigint | null = null;
   #transaction: (Omit<OrderParts, 'ordinal'> & { begunMs: number; doneOrdinal: number }) | null = null;
@@ -58,6 +60,7 @@ export class Capture {
   constructor(options: CaptureOptions) {
     this.#options = options;
     this.#checkpoint = { ...options.from, selection: options.selection };
+    this.#place = options.from;
     this.#written = options.from.resume;
     if (options.from.part !== null && options.from.selection !== options.selection) {
       throw new VarveError(
@@ -97,7 +100,7 @@ export class Capture {
         this.#begin(event);
         return null;
       case 'commit':
-        this.#moveTo(event.resume);
+        this.#moveTo(event);
         this.#transaction = null;
         return this.#options.outbox.bytes > FLUSH_BYTES ? this.#flush() : null;
       case 'truncate':
@@ -112,8 +115,8 @@ export class Capture {
   }
 
   /** Everything before `resume` was taken whole. */
-  #moveTo(resume: ResumePoint): void {
-    this.#checkpoint.resume = resume;
+  #moveTo(place: { readonly resume: ResumePoint }): void {
+    this.#place = place;
     this.#checkpoint.part = null;
   }
 
@@ -196,10 +199,11 @@ export class Capture {
     }
   }
 
-  async #idle({ resume, isAsked }: Idle): Promise<void> {
+  async #idle(idle: Idle): Promise<void> {
+    const { resume, isAsked } = idle;
     // The rest of a half published transaction is still to come: what is done of it must stay known.
     if (this.#checkpoint.part !== null) return;
-    this.#moveTo(resume);
+    this.#moveTo(idle);
     const { outbox, until, nowMs } = this.#options;
     const isDue = isAsked || nowMs() - this.#idleMs >= IDLE_CHECKPOINT_MS || until?.(resume) === true;
     if (outbox.isEmpty && !isDue) return;
@@ -236,6 +240,7 @@ export class Capture {
       this.#checkpoint.part = { order: this.#order(0), ordinal };
     }
     if (this.#commitTs !== null) this.#checkpoint.commitTs = this.#commitTs.toString();
+    this.#checkpoint.resume = this.#place.resume;
     const checkpoint = { ...this.#checkpoint };
     if (outbox.isEmpty && more.length === 0 && checkpoint.resume === this.#written)
       return this.#checkEnd(checkpoint);

@@ -6,12 +6,18 @@ import { Progress, type ProgressListener } from '../progress.ts';
 import { makeScrub } from '../secrets.ts';
 import { makeTelemetry, type Telemetry } from '../telemetry.ts';
 import { COMPRESSIONS } from '../topic/compression.ts';
+import { sealBeside, sealRecords, type TakenRecords } from '../topic/record-batch.ts';
 import { type Context, kindOf, nowUs, openSource, steadyMs } from './command.ts';
 import { openSink } from './open-table.ts';
 import { newestSchema, openFeed, openPublisher } from './open-topic.ts';
 
 /** Below this a compression context costs more than it saves. */
 const COMPRESS_FROM_BYTES = 4096;
+
+const packRecords = (taken: TakenRecords): Promise<Uint8Array> =>
+  taken.writer.pos < COMPRESS_FROM_BYTES
+    ? Promise.resolve(sealRecords(taken, null))
+    : sealBeside(taken, COMPRESSIONS.zstd);
 
 type Assembled = { parts: PipelineParts; telemetry: Telemetry; close(): Promise<void> };
 
@@ -41,7 +47,7 @@ export const assemble = async (
       feed,
       sink,
       progress: new Progress(telemetry, Date.now, listener),
-      finishBatch: (builder) => builder.finish(builder.size < COMPRESS_FROM_BYTES ? null : COMPRESSIONS.zstd),
+      packRecords,
       nowMs: Date.now,
       steadyMs,
       nowUs,

@@ -1,6 +1,15 @@
 // Owns the compression codecs of record batches that Node has built in. Everything else about batches is
 // pure.
-import { constants, gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { promisify } from 'node:util';
+import {
+  constants,
+  gunzipSync,
+  gzip as gzipBeside,
+  gzipSync,
+  zstdCompress,
+  zstdCompressSync,
+  zstdDecompressSync,
+} from 'node:zlib';
 import { VarveError } from '../errors.ts';
 import type { Codec } from './record-batch.ts';
 
@@ -13,6 +22,7 @@ const chunkSize = ({ length }: Uint8Array): number => Math.min(Math.max(length, 
 const gzip: Codec = {
   id: 1,
   compress: (bytes) => gzipSync(bytes, { level: 1 }),
+  compressBeside: (bytes) => promisify(gzipBeside)(bytes, { level: 1 }),
   decompress: (bytes) =>
     gunzipSync(bytes, { chunkSize: chunkSize(bytes), maxOutputLength: MAX_DECOMPRESSED_BYTES }),
 };
@@ -22,9 +32,12 @@ const gzip: Codec = {
 // smaller too.
 const ZSTD_PARAMS = { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_windowLog]: 17 };
 
+const zstdOptions = (bytes: Uint8Array) => ({ params: ZSTD_PARAMS, chunkSize: chunkSize(bytes) });
+
 const zstd: Codec = {
   id: 4,
-  compress: (bytes) => zstdCompressSync(bytes, { params: ZSTD_PARAMS, chunkSize: chunkSize(bytes) }),
+  compress: (bytes) => zstdCompressSync(bytes, zstdOptions(bytes)),
+  compressBeside: (bytes) => promisify(zstdCompress)(bytes, zstdOptions(bytes)),
   decompress: (bytes) =>
     zstdDecompressSync(bytes, { chunkSize: chunkSize(bytes), maxOutputLength: MAX_DECOMPRESSED_BYTES }),
 };

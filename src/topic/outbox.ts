@@ -11,7 +11,7 @@ import { Change } from './envelope-change.ts';
 import { claimTopic } from './naming.ts';
 import type { PreparedTable, SnapshotMark, SourceBlock } from './prepared-table.ts';
 import type { Publisher, Slice, StateRecord } from './publisher.ts';
-import { RecordBatchBuilder } from './record-batch.ts';
+import { RecordBatchBuilder, type TakenRecords } from './record-batch.ts';
 import { printState, type SchemaRecord, STATE_KEYS } from './state.ts';
 
 /** One is being made durable, one waits: small changes that arrive meanwhile share the next one's sync. */
@@ -26,7 +26,8 @@ type OutboxOptions = {
   nowUs: () => bigint;
   /** Bytes that may wait for the publisher before `flush` waits. */
   maxInFlightBytes: number;
-  finish: (builder: RecordBatchBuilder) => Uint8Array;
+  /** Makes a batch of records; they stay as they are until it resolves. */
+  pack: (taken: TakenRecords) => Promise<Uint8Array>;
 };
 
 /** A table as it is published now: valid for one schema. */
@@ -79,6 +80,8 @@ export class Outbox {
   #inFlightBytes = 0;
   /** Writes handed over and not durable yet, oldest first; none of them rejects. */
   readonly #inFlight: Promise<void>[] = [];
+  /** Resolves when all flushed so far was given to the publisher. */
+  #handedOver: Promise<void> = Promise.resolve();
   #failure: unknown;
 
   constructor(options: OutboxOptions) {
@@ -185,28 +188,34 @@ export class Outbox {
    * resolves when it is on disk. A write that failed fails every later flush.
    */
   async flush(state: readonly StateRecord[]): Promise<{ durable: Promise<void> }> {
-    const slices: Slice[] = [];
-    for (const [topic, builder] of this.#builders) {
-      if (builder.records === 0) continue;
-      slices.push({ topic, partition: 0, batch: this.#options.finish(builder), records: builder.records });
-      builder.reset();
-    }
+    const bytes = this.#bytes;
+    const packing = this.#pack();
+    packing.catch(() => undefined);
     this.#bytes = 0;
-    const bytes = slices.reduce((sum, slice) => sum + slice.batch.length, 0);
-    const write = { slices, state: [...this.#state.splice(0), ...state] };
+    const all = [...this.#state.splice(0), ...state];
     while (this.#isFull(bytes)) await this.#inFlight[0];
     if (this.#failure !== undefined) throw this.#failure;
     this.#inFlightBytes += bytes;
-    const durable = durably('topic.write', () => this.#options.publisher.write(write)).then(
-      () => {
-        this.#inFlightBytes -= bytes;
-      },
-      (cause: unknown) => {
-        this.#failure = cause;
-        this.#inFlightBytes = 0;
-        throw cause;
-      },
-    );
+    // Packed in any order, handed over in this one.
+    const turn = Promise.all([packing, this.#handedOver]);
+    const written = turn.then(([slices]) => {
+      return { done: durably('topic.write', () => this.#options.publisher.write({ slices, state: all })) };
+    });
+    // Rejects for those behind it, too: nothing may be published after a hole.
+    this.#handedOver = written.then(() => undefined);
+    this.#handedOver.catch(() => undefined);
+    const durable = written
+      .then(({ done }) => done)
+      .then(
+        () => {
+          this.#inFlightBytes -= bytes;
+        },
+        (cause: unknown) => {
+          this.#failure = cause;
+          this.#inFlightBytes = 0;
+          throw cause;
+        },
+      );
     const settled = durable.then(
       () => undefined,
       () => undefined,
@@ -214,6 +223,19 @@ export class Outbox {
     this.#inFlight.push(settled);
     void settled.then(() => this.#inFlight.shift());
     return { durable };
+  }
+
+  /** What waits, as batches. */
+  async #pack(): Promise<Slice[]> {
+    const filled = [...this.#builders].filter(([, builder]) => builder.records > 0);
+    return Promise.all(
+      filled.map(async ([topic, builder]) => {
+        const taken = builder.take();
+        const batch = await this.#options.pack(taken);
+        builder.recycle(taken);
+        return { topic, partition: 0, batch, records: taken.records };
+      }),
+    );
   }
 
   #isFull(bytes: number): boolean {

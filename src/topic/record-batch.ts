@@ -19,6 +19,8 @@ export type Codec = {
   /** As the batch's attributes carry it: 1 gzip, 4 zstd. */
   readonly id: number;
   compress(bytes: Uint8Array): Uint8Array;
+  /** The same beside the event loop; `bytes` must stay as they are until it resolves. */
+  compressBeside(bytes: Uint8Array): Promise<Uint8Array>;
   decompress(bytes: Uint8Array): Uint8Array;
 };
 
@@ -42,13 +44,33 @@ const patchLength = (bytes: Uint8Array, at: number, length: number): void => {
   bytes[at + 3] = zigzag >>> 21;
 };
 
+/** Whole records that a builder gave away, and what their batch says of them. */
+export type TakenRecords = {
+  readonly writer: ByteWriter;
+  readonly records: number;
+  readonly baseTimestamp: number;
+  readonly maxTimestamp: number;
+};
+
+const MIN_BYTES = 1 << 16;
+/** A larger buffer was made for a large transaction, and goes with it. */
+const KEPT_BYTES = 16 << 20;
+
+const makeWriter = (capacity: number): ByteWriter => {
+  const writer = new ByteWriter(Math.max(capacity, AT.records));
+  writer.pos = AT.records;
+  return writer;
+};
+
 /**
  * Records go straight into `writer`: beginRecord, (beginKey, write, endKey | nullKey), (beginValue, write,
  * endValue | nullValue), optionally beginHeaders and that many `header`, then endRecord. The order is the
  * caller's duty.
  */
 export class RecordBatchBuilder {
-  readonly writer: ByteWriter;
+  writer: ByteWriter;
+  /** Comes back from records that were taken, so that a large buffer is not made for each batch. */
+  #spare: ByteWriter | null = null;
   #records = 0;
   #baseTimestamp = 0;
   #maxTimestamp = 0;
@@ -59,8 +81,7 @@ export class RecordBatchBuilder {
   #headers = false;
 
   constructor(capacity = 1 << 20) {
-    this.writer = new ByteWriter(Math.max(capacity, AT.records));
-    this.writer.pos = AT.records;
+    this.writer = makeWriter(capacity);
   }
 
   /** Whole records so far. */
@@ -142,14 +163,23 @@ export class RecordBatchBuilder {
    * A copy of the batch with base offset 0; the builder stays as it is. Throws when there is no whole record.
    */
   finish(codec: Codec | null = null): Uint8Array {
-    if (this.#records === 0 || this.#record >= 0)
-      throw new Error('a batch is finished between whole records');
-    const { bytes, pos } = this.writer;
-    if (codec === null) return this.#seal(bytes.slice(0, pos), 0);
-    const packed = codec.compress(bytes.subarray(AT.records, pos));
-    const batch = new Uint8Array(AT.records + packed.length);
-    batch.set(packed, AT.records);
-    return this.#seal(batch, codec.id);
+    return sealRecords(this.#whole(), codec);
+  }
+
+  /**
+   * Gives the records away and goes on in another buffer. Throws when there is no whole record. Who takes them
+   * brings the buffer back with `recycle`.
+   */
+  take(): TakenRecords {
+    const taken = this.#whole();
+    this.writer = this.#spare ?? makeWriter(Math.max(taken.writer.pos, MIN_BYTES));
+    this.#spare = null;
+    this.reset();
+    return taken;
+  }
+
+  recycle({ writer }: TakenRecords): void {
+    if (writer.bytes.length <= KEPT_BYTES) this.#spare = writer;
   }
 
   /** Ready for the next batch; the buffer is kept. */
@@ -169,24 +199,56 @@ export class RecordBatchBuilder {
     patchLength(this.writer.bytes, this.#part, this.writer.pos - this.#part - LENGTH_BYTES);
   }
 
-  #seal(batch: Uint8Array, attributes: number): Uint8Array {
-    const view = new DataView(batch.buffer, batch.byteOffset, batch.length);
-    view.setBigInt64(AT.baseOffset, 0n);
-    view.setInt32(AT.length, batch.length - AT.leaderEpoch);
-    view.setInt32(AT.leaderEpoch, -1);
-    view.setInt8(AT.magic, MAGIC);
-    view.setInt16(AT.attributes, attributes);
-    view.setInt32(AT.lastOffsetDelta, this.#records - 1);
-    view.setBigInt64(AT.baseTimestamp, BigInt(this.#baseTimestamp));
-    view.setBigInt64(AT.maxTimestamp, BigInt(this.#maxTimestamp));
-    view.setBigInt64(AT.producerId, -1n);
-    view.setInt16(AT.producerEpoch, -1);
-    view.setInt32(AT.baseSequence, -1);
-    view.setInt32(AT.count, this.#records);
-    view.setUint32(AT.crc, crc32c(batch, AT.attributes));
-    return batch;
+  #whole(): TakenRecords {
+    if (this.#records === 0 || this.#record >= 0)
+      throw new Error('a batch is finished between whole records');
+    return {
+      writer: this.writer,
+      records: this.#records,
+      baseTimestamp: this.#baseTimestamp,
+      maxTimestamp: this.#maxTimestamp,
+    };
   }
 }
+
+/** A batch of the records with base offset 0. */
+export const sealRecords = (taken: TakenRecords, codec: Codec | null): Uint8Array => {
+  const { bytes, pos } = taken.writer;
+  if (codec === null) return sealBatch(bytes.slice(0, pos), 0, taken);
+  return sealBatch(withHead(codec.compress(bytes.subarray(AT.records, pos))), codec.id, taken);
+};
+
+/** The same, compressed beside the event loop; the records must stay as they are until it resolves. */
+export const sealBeside = async (taken: TakenRecords, codec: Codec): Promise<Uint8Array> => {
+  const { bytes, pos } = taken.writer;
+  const packed = await codec.compressBeside(bytes.subarray(AT.records, pos));
+  return sealBatch(withHead(packed), codec.id, taken);
+};
+
+const withHead = (packed: Uint8Array): Uint8Array => {
+  const batch = new Uint8Array(AT.records + packed.length);
+  batch.set(packed, AT.records);
+  return batch;
+};
+
+const sealBatch = (batch: Uint8Array, attributes: number, taken: TakenRecords): Uint8Array => {
+  const { records, baseTimestamp, maxTimestamp } = taken;
+  const view = new DataView(batch.buffer, batch.byteOffset, batch.length);
+  view.setBigInt64(AT.baseOffset, 0n);
+  view.setInt32(AT.length, batch.length - AT.leaderEpoch);
+  view.setInt32(AT.leaderEpoch, -1);
+  view.setInt8(AT.magic, MAGIC);
+  view.setInt16(AT.attributes, attributes);
+  view.setInt32(AT.lastOffsetDelta, records - 1);
+  view.setBigInt64(AT.baseTimestamp, BigInt(baseTimestamp));
+  view.setBigInt64(AT.maxTimestamp, BigInt(maxTimestamp));
+  view.setBigInt64(AT.producerId, -1n);
+  view.setInt16(AT.producerEpoch, -1);
+  view.setInt32(AT.baseSequence, -1);
+  view.setInt32(AT.count, records);
+  view.setUint32(AT.crc, crc32c(batch, AT.attributes));
+  return batch;
+};
 
 type ReadOptions = {
   /** Checks the batch's checksum first; on unless the caller has done it. */

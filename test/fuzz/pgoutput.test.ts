@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { placeAt } from '../../connectors/postgres/log-place.ts';
 import { EventDecoder } from '../../connectors/postgres/log-reader-events.ts';
 import { FrameBuffer } from '../../connectors/postgres/replication-frames.ts';
 import { makeSourcePosition } from '../../connectors/postgres/source-block.ts';
@@ -51,7 +52,7 @@ const STREAM = Buffer.concat(MESSAGES.map(frame));
  */
 const readAll = (stream: Uint8Array, step: number): { events: Copy[]; consumed: number } => {
   const frames = new FrameBuffer({ highWater: 1024, slack: 4096 });
-  const decoder = new EventDecoder<LogTable>(0n, makeSourcePosition());
+  const decoder = new EventDecoder<LogTable>(placeAt(0n), makeSourcePosition());
   const events: Copy[] = [];
   let consumed = 0;
   try {

@@ -8,6 +8,7 @@ import { Capture, type CaptureOptions } from '../../src/capture/capture.ts';
 import { openEmbeddedPublisher } from '../../src/topic/embedded/publisher.ts';
 import { Outbox } from '../../src/topic/outbox.ts';
 import type { Publisher } from '../../src/topic/publisher.ts';
+import { sealRecords } from '../../src/topic/record-batch.ts';
 import { type Checkpoint, readState, STATE_KEYS } from '../../src/topic/state.ts';
 import { EMPTY_BLOCK, type ScriptedLog } from './scripted-log.ts';
 
@@ -33,7 +34,7 @@ export const captureBench = async (t: TestContext): Promise<CaptureBench> => {
       block: EMPTY_BLOCK,
       nowUs: () => 1n,
       maxInFlightBytes: 1 << 20,
-      finish: (builder) => builder.finish(null),
+      pack: async (taken) => sealRecords(taken, null),
     });
     const from = readState<Checkpoint>(publisher.state(), STATE_KEYS.checkpoint) ?? START;
     await new Capture({

@@ -78,6 +78,7 @@ export const amend = async ({ file }: TestPipeline, from: string, to: string): P
 };
 
 /** Where the pipeline stands by what is durable, read without a process of its own. */
+/** `resume` is the bare position. */
 export const standingOf = async ({
   pipeline,
 }: Pick<Stage, 'pipeline'>): Promise<{ state: string; reason: string | null; resume: string }> => {
@@ -86,7 +87,7 @@ export const standingOf = async ({
     const records = await feed.state();
     const { state, reason } = JSON.parse(records.get('status') ?? '{}') as StatusRecord;
     const { resume = '' } = JSON.parse(records.get('checkpoint') ?? '{}') as Partial<Checkpoint>;
-    return { state, reason, resume };
+    return { state, reason, resume: resume.replace(/ .*/, '') };
   } finally {
     await feed.close();
   }

@@ -9,6 +9,7 @@ import {
   danglingDeletes,
   mostRuns,
   planRewrites,
+  REWRITE_POLICY,
   type RewritePlan,
 } from './iceberg/maintenance.ts';
 import { retireVersions, sweepOrphans } from './iceberg/sweep.ts';
@@ -67,7 +68,8 @@ export class TableUpkeep {
 
   async #rewrite(state: TableState, { data, deletes, baseSequence }: RewritePlan): Promise<TableState> {
     const { io, engine, snapshotId, commit } = this.#parts;
-    const request = { ...(await storedFiles(io.store, state)), commit: io.uuid(), inputs: data };
+    const { targetRows: fileRows } = REWRITE_POLICY;
+    const request = { ...(await storedFiles(io.store, state)), commit: io.uuid(), inputs: data, fileRows };
     const refuse = (): never => {
       throw new VarveError('internal', 'A rewrite asked for a schema of the topic.');
     };

@@ -10,7 +10,8 @@ import {
   type Resolve,
 } from '../../../connectors/postgres/log-reader.ts';
 import type { Resolution } from '../../../connectors/postgres/log-reader-events.ts';
-import { parseLsn } from '../../../connectors/postgres/lsn.ts';
+import { parsePlace } from '../../../connectors/postgres/log-place.ts';
+import { formatLsn, parseLsn } from '../../../connectors/postgres/lsn.ts';
 import type { RelationMessage } from '../../../connectors/postgres/pgoutput.ts';
 import { makeSourcePosition } from '../../../connectors/postgres/source-block.ts';
 import type { LogReader } from '../../../src/capture/log-reader.ts';
@@ -174,7 +175,7 @@ export const collectAll = async (
   const events = await collect(
     reader,
     after,
-    (event) => (event.kind === 'idle' || event.kind === 'commit') && parseLsn(event.resume) >= end,
+    (event) => (event.kind === 'idle' || event.kind === 'commit') && parsePlace(event.resume).resume >= end,
   );
   return events.filter((event) => event.kind !== 'idle');
 };
@@ -183,3 +184,6 @@ export const rowsOf = (events: readonly Copy[]): (Value[] | null)[] =>
   events.flatMap((event) => (event.kind === 'row' ? [event.after] : []));
 
 export const idsOf = (events: readonly Copy[]): number[] => rowsOf(events).map((row) => Number(row?.[0]));
+
+/** The position of a resume point, as the server prints it. */
+export const lsnOf = (resume: string): string => formatLsn(parsePlace(resume).resume);

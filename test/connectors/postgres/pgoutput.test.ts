@@ -1,6 +1,7 @@
 // The decoder on messages written by hand: every kind of message, every refusal.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { formatPlace, parsePlace, placeAt } from '../../../connectors/postgres/log-place.ts';
 import { EventDecoder } from '../../../connectors/postgres/log-reader-events.ts';
 import { formatLsn, parseLsn } from '../../../connectors/postgres/lsn.ts';
 import { decodeControl, EPOCH_MICROS } from '../../../connectors/postgres/pgoutput.ts';
@@ -14,7 +15,8 @@ import { begin, bytes, commit, i16, i32, relation, row, text, u64, wal } from '.
 const control = (tag: string, body: Buffer) =>
   decodeControl(tag.charCodeAt(0), new FrameCursor(body, 0, body.length));
 
-const newDecoder = (after = 0n): EventDecoder<LogTable> => new EventDecoder(after, makeSourcePosition());
+const newDecoder = (after = 0n): EventDecoder<LogTable> =>
+  new EventDecoder(placeAt(after), makeSourcePosition());
 
 /** Gives each message to the decoder, settles relations as text, and copies the events. */
 const run = (messages: readonly Buffer[], decoder = newDecoder()) =>
@@ -117,7 +119,7 @@ describe('events', () => {
       events.map((event) => event.kind),
       ['begin', 'row', 'row', 'commit'],
     );
-    assert.deepEqual(events.at(-1), { kind: 'commit', resume: '0/20' });
+    assert.deepEqual(events.at(-1), { kind: 'commit', resume: '0/20 (last commit 0/10 to 0/20 at 946684800000000)' });
   });
 
   test('refuses what cannot follow', () => {
@@ -233,6 +235,21 @@ describe('positions', () => {
     for (const text of ['0/0', '0/16B3748', 'A/0', 'FFFFFFFF/FFFFFFFF'])
       assert.equal(formatLsn(parseLsn(text)), text);
     assert.equal(formatLsn(parseLsn('0000000a/000000ff')), 'A/FF');
+  });
+
+  test('resume points say the last commit along, and come back as they were', () => {
+    const last = { position: 0x10n, commitTs: -5n };
+    for (const place of [
+      placeAt(7n),
+      { resume: 0x30n, end: 0x20n, last: null },
+      { resume: 0x20n, end: 0x20n, last },
+      { resume: 0x1_0000_0030n, end: 0x20n, last },
+    ]) {
+      const text = formatPlace(place);
+      assert.deepEqual(parsePlace(text), place);
+      for (const wrong of [`${text})`, ` ${text}`, text.replace('/', ''), `${text} ${text}`])
+        assert.throws(() => parsePlace(wrong), { kind: 'state_corrupt' }, wrong);
+    }
   });
 
   test('refuse other texts', () => {

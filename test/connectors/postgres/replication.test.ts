@@ -15,6 +15,7 @@ import {
   confirmedFlush,
   copyEvent,
   idsOf,
+  lsnOf,
   makeSlot,
   openReader,
 } from './log-reader-harness.ts';
@@ -48,7 +49,7 @@ describe('confirming', () => {
       resume = last.resume;
       reader.confirm(resume);
       await reader.close();
-      assert.equal(await confirmedFlush(server, place.slot), resume);
+      assert.equal(await confirmedFlush(server, place.slot), lsnOf(resume));
     }
     assert.deepEqual(
       seen,
@@ -70,7 +71,7 @@ describe('confirming', () => {
     reader.confirm(commits[0] ?? '');
     await sleep(100);
     await reader.close();
-    assert.equal(await confirmedFlush(server, place.slot), commits[1]);
+    assert.equal(await confirmedFlush(server, place.slot), lsnOf(commits[1] ?? ''));
     const again = openReader(server, place);
     assert.deepEqual(idsOf(await collectAll(again, server, commits[1] ?? '')), [2002]);
     await again.close();
@@ -97,13 +98,13 @@ describe('confirming', () => {
     const events = await collect(
       reader,
       place.start,
-      (event) => event.kind === 'idle' && parseLsn(event.resume) >= parseLsn(end),
+      (event) => event.kind === 'idle' && parseLsn(lsnOf(event.resume)) >= parseLsn(end),
     );
     const last = events.at(-1);
     assert.ok(last?.kind === 'idle');
     reader.confirm(last.resume);
     await reader.close();
-    assert.equal(await confirmedFlush(server, place.slot), last.resume);
+    assert.equal(await confirmedFlush(server, place.slot), lsnOf(last.resume));
     await insertEach(4000, 1);
     const again = openReader(server, place);
     assert.deepEqual(idsOf(await collectAll(again, server, last.resume)), [4000]);
@@ -197,7 +198,7 @@ describe('slow and dead', () => {
     }
     reader.confirm(resume);
     await reader.close();
-    assert.equal(await confirmedFlush(server, place.slot), resume);
+    assert.equal(await confirmedFlush(server, place.slot), lsnOf(resume));
   });
 });
 

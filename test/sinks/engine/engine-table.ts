@@ -18,12 +18,12 @@ const number = (value: unknown): number => Number(value as string);
 /** An engine for all tables of a test file: a process takes longer to start than to merge. */
 export class SharedEngine implements AsyncDisposable {
   readonly directory = mkdtempSync(join(tmpdir(), 'varve-engine-'));
-  readonly engine = new Engine({
-    memoryLimit: '512MB',
-    threads: 1,
-    directory: this.directory,
-    idleMs: 10_000,
-  });
+  readonly engine: Engine;
+
+  constructor(memoryLimit = '512MB') {
+    const { directory } = this;
+    this.engine = new Engine({ memoryLimit, threads: 1, directory, idleMs: 10_000 });
+  }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.engine[Symbol.asyncDispose]();
@@ -126,6 +126,30 @@ export class EngineTable implements Disposable {
 
   async merge(events: readonly (EventRecord & { partition?: number })[], sweep: Barrier | null = null) {
     return await this.apply(await this.engine.merge(this.request(events, sweep), this.answers));
+  }
+
+  /** Rewrites all files of the current rows; gives how many there are then. */
+  async rewrite(fileRows = 1_000_000): Promise<number> {
+    const inputs = this.tableFiles().data.filter(({ partition }) => partition[0] === true);
+    const request = { ...this.tableFiles(), commit: `rewrite${this.#commits++}`, inputs, fileRows };
+    const { added } = await this.engine.rewrite(request, this.answers);
+    const gone = new Set(inputs.map(({ path }) => path));
+    const removed = [...this.files.values()].filter(({ path, referencedDataFile }) =>
+      gone.has(referencedDataFile ?? path),
+    );
+    const counts = { events: 0, opened: 0, closed: 0, duplicates: 0, late: 0, noops: 0 };
+    await this.apply({
+      offsets: new Map(),
+      highs: this.highs,
+      barriers: [],
+      dead: [],
+      stateAdded: null,
+      stateRemoved: [],
+      counts,
+      added,
+      removed: removed.map(({ path }) => path),
+    });
+    return added.length;
   }
 
   async apply(result: MergeResult): Promise<MergeResult> {

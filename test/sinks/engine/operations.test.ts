@@ -1,10 +1,13 @@
 // What the engine does beside merging: rewriting files, answering questions, and surviving its own death.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { after, describe, it } from 'node:test';
 import { formatOrder } from '../../../src/change/order.ts';
+import type { TableSchema } from '../../../src/change/schema.ts';
+import { TYPE } from '../../support/plain-table.ts';
 import { EngineTable, SharedEngine } from './engine-table.ts';
-import type { EventRecord } from './event-batches.ts';
+import { columnsOf, type EventRecord, EventWriter } from './event-batches.ts';
 
 const shared = new SharedEngine();
 const { engine } = shared;
@@ -23,6 +26,12 @@ const change = (op: EventRecord['op'], at: number, ...[id, a = at]: Numbers): Ev
 });
 const ids = [1, 2, 3, 4, 5];
 
+const WIDE: TableSchema = {
+  name: ['s', 't'],
+  columns: columnsOf({ id: { type: TYPE.long, optional: false }, a: { type: TYPE.text } }),
+  key: [0],
+};
+
 /** Five rows, three of which change, one of which goes. */
 const fill = async (table: EngineTable): Promise<void> => {
   await table.merge(ids.map((id) => change('c', 1, id)));
@@ -35,30 +44,50 @@ describe('rewriting', () => {
     using table = new EngineTable({ engine });
     await fill(table);
     const before = await table.rows();
-    const current = table.tableFiles().data.filter(({ partition }) => partition[0] === true);
-    assert.ok(current.length > 1);
-    const { added } = await engine.rewrite(
-      { ...table.tableFiles(), commit: 'rewrite', inputs: current },
-      table.answers,
-    );
-    const gone = new Set(current.map(({ path }) => path));
-    const removed = [...table.files.values()].filter(({ path, referencedDataFile }) =>
-      gone.has(referencedDataFile ?? path),
-    );
-    const nothing = {
-      offsets: new Map(),
-      highs: table.highs,
-      barriers: [],
-      dead: [],
-      stateAdded: null,
-      stateRemoved: [],
-    };
-    const counts = { events: 0, opened: 0, closed: 0, duplicates: 0, late: 0, noops: 0 };
-    await table.apply({ ...nothing, counts, added, removed: removed.map(({ path }) => path) });
+    assert.equal(await table.rewrite(), 1);
     assert.deepEqual(await table.rows(), before);
     assert.equal(table.tableFiles().deletes.length, 0);
     await table.merge([change('u', 4, 1)]);
     assert.equal((await table.rows()).length, before.length + 1);
+  });
+
+  it('makes several files of many rows, none of which shares a key with another', async () => {
+    using table = new EngineTable({ engine });
+    const many = Array.from({ length: 3000 }, (_, at) => at);
+    await table.merge(many.map((id) => change('c', 1, id)));
+    await table.merge(many.slice(0, 900).map((id) => change('u', 2, id)));
+    const before = await table.rows();
+    const files = await table.rewrite(500);
+    assert.ok(files >= 5 && files <= 7, `${files} files`);
+    assert.deepEqual(await table.rows(), before);
+    const records = [...table.files.values()].map((file) => file.records);
+    assert.ok(Math.max(...records) < 1000, `${records}`);
+    const key = table.layout.key[0] ?? 0;
+    const ranges = table
+      .tableFiles()
+      .data.filter(({ partition }) => partition[0] === true)
+      .map(({ stats }) => [stats.get(key)?.lower, stats.get(key)?.upper])
+      .map((bounds) => bounds.map((bytes) => Buffer.from(bytes ?? []).readBigInt64LE()))
+      .sort(([a = 0n], [b = 0n]) => Number(a - b));
+    for (const [at, [lower = 0n]] of ranges.entries())
+      if (at > 0) assert.ok(lower > (ranges[at - 1]?.[1] ?? 0n), 'two files share keys');
+  });
+
+  it('takes as many files as the memory needs', async () => {
+    await using small = new SharedEngine('160MB');
+    using table = new EngineTable({ engine: small.engine, writers: [new EventWriter(WIDE)] });
+    const text = (id: number) => randomBytes(1500).toString('hex') + id;
+    const rows = (from: number): EventRecord[] =>
+      Array.from({ length: 8000 }, (_, at) => ({
+        op: 'c',
+        order: order(from, at),
+        ts: 1n,
+        key: { id: BigInt(from + at) },
+        row: { id: BigInt(from + at), a: { string: text(from + at) } },
+      }));
+    for (const from of [1, 10_000, 20_000, 30_000]) await table.merge(rows(from));
+    assert.ok((await table.rewrite()) > 1);
+    assert.equal((await table.rows('id')).length, 32_000);
   });
 });
 

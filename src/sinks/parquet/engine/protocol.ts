@@ -85,7 +85,12 @@ export type MergeResult = {
 };
 
 /** Merges files of one partition tuple into one sorted file without the deleted rows. */
-export type RewriteRequest = TableFiles & { commit: string; inputs: readonly SourceFile[] };
+export type RewriteRequest = TableFiles & {
+  commit: string;
+  inputs: readonly SourceFile[];
+  /** About so many rows go into a file, fewer where they are too wide to be sorted in memory. */
+  fileRows: number;
+};
 /** Empty when no row was left. */
 export type RewriteResult = { added: readonly WrittenFile[] };
 

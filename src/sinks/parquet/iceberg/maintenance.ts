@@ -5,9 +5,11 @@ import type { TableMetadata } from './metadata.ts';
 
 type RewritePolicy = {
   targetBytes: number;
+  /** Larger files are not made, however few bytes that is: they are sorted in memory. */
+  targetRows: number;
   /** So many small files in one partition are merged: each is a sorted run that every fold must look into. */
   runs: number;
-  /** A file below this fraction of the target is small. */
+  /** A file below this fraction of both targets is small. */
   smallFraction: number;
   /** Fewer small files than `runs` are merged when one of them is older. */
   smallAgeMs: number;
@@ -21,6 +23,7 @@ type RewritePolicy = {
 
 export const REWRITE_POLICY: RewritePolicy = {
   targetBytes: 256 << 20,
+  targetRows: 1_000_000,
   runs: 5,
   smallFraction: 0.25,
   smallAgeMs: 600_000,
@@ -68,6 +71,9 @@ const groupFiles = (files: Iterable<LiveFile>): ReadonlyMap<string, Group> => {
 const sum = (files: readonly LiveFile[], of: (file: LiveFile) => number): number =>
   files.reduce((total, file) => total + of(file), 0);
 
+const isSmall = ({ bytes, records }: LiveFile, policy: RewritePolicy): boolean =>
+  bytes < policy.smallFraction * policy.targetBytes && records < policy.smallFraction * policy.targetRows;
+
 /** The first files that fit into one rewrite; always at least one. */
 const fitting = (files: readonly LiveFile[], maxBytes: number): LiveFile[] => {
   let bytes = 0;
@@ -103,7 +109,7 @@ type RewriteInput = {
 };
 
 const choose = (group: Group, input: RewriteInput, policy: RewritePolicy) => {
-  const small = group.data.filter((file) => file.bytes < policy.smallFraction * policy.targetBytes);
+  const small = group.data.filter((file) => isSmall(file, policy));
   if (small.length >= policy.runs) {
     const data = mergeable(small, policy);
     if (data.length > 1) return { reason: 'runs' as const, data };
@@ -158,10 +164,7 @@ export const planRewrites = (
 export const mostRuns = (files: Iterable<LiveFile>, policy: RewritePolicy = REWRITE_POLICY): number => {
   let most = 0;
   for (const { data } of groupFiles(files).values())
-    most = Math.max(
-      most,
-      data.filter((file) => file.bytes < policy.smallFraction * policy.targetBytes).length,
-    );
+    most = Math.max(most, data.filter((file) => isSmall(file, policy)).length);
   return most;
 };
 
