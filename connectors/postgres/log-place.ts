@@ -1,5 +1,5 @@
-// Owns this connector's resume point: where the log was left, and the last transaction that was taken, by which
-// another log under the same positions is told from ours. Pure.
+// Owns this connector's resume point: where the log was left, and the last transaction that was taken, by
+// which another log under the same positions is told from ours. Pure.
 //
 //   log:    ..--position==end-------------(nobody publishes this)------------resume--->
 //             the last transaction's commit                    confirmed while idle
@@ -17,7 +17,10 @@ export type LastCommit = {
 export type LogPlace = {
   /** All before it was delivered. */
   resume: bigint;
-  /** Where the last transaction ends, or where the log was opened: nothing was delivered between here and `resume`. */
+  /**
+   * Where the last transaction ends, or where the log was opened: nothing was delivered between here and
+   * `resume`.
+   */
   end: bigint;
   /** Null: none was taken since the log was opened. */
   last: LastCommit | null;
@@ -26,7 +29,9 @@ export type LogPlace = {
 /** A place where nothing is known of what lies before. */
 export const placeAt = (lsn: bigint): LogPlace => ({ resume: lsn, end: lsn, last: null });
 
-/** `0/30001A8`, or `0/30001A8 (last commit 0/3000100 to 0/3000148 at 1763748000123456)`: people read it too. */
+/**
+ * `0/30001A8`, or `0/30001A8 (last commit 0/3000100 to 0/3000148 at 1763748000123456)`: people read it too.
+ */
 export const formatPlace = ({ resume, end, last }: LogPlace): ResumePoint => {
   const at = formatLsn(resume);
   if (last === null) return end === resume ? at : `${at} (opened at ${formatLsn(end)})`;
@@ -45,3 +50,10 @@ export const parsePlace = (text: ResumePoint): LogPlace => {
   const last = { position: parseLsn(position), commitTs: BigInt(commitTs) };
   return { resume: parseLsn(resume), end: parseLsn(end), last };
 };
+
+export const covers = (place: ResumePoint, end: ResumePoint): boolean =>
+  parsePlace(place).resume >= parsePlace(end).resume;
+
+/** Bytes of log. */
+export const distance = (from: ResumePoint, to: ResumePoint): number =>
+  Math.max(0, Number(parsePlace(to).resume - parsePlace(from).resume));

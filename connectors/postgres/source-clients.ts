@@ -7,6 +7,7 @@ import { Catalog } from './catalog.ts';
 import { closeClient, openClient } from './connection.ts';
 import type { Settings } from './options.ts';
 import { compilePatterns } from './patterns.ts';
+import type { ReplicationRequest } from './replication-client.ts';
 import { attempt } from './source-attempt.ts';
 
 const STATEMENT_TIMEOUT_MS = 120_000;
@@ -74,6 +75,12 @@ export class SourceClients {
     const found = await (await this.#openCatalog(holder)).tables();
     return found.map(({ table }) => table).filter(({ schema }) => wanted.has(tableText(schema.name)));
   };
+
+  /** What the log is read with. `nowMicros`: microseconds since 1970-01-01 UTC. */
+  logRequest(nowMicros: () => bigint): ReplicationRequest {
+    const { connection, applicationName, slot, publication } = this.settings;
+    return { connection, applicationName, slot, publications: [publication.name], nowMicros };
+  }
 
   async close(): Promise<void> {
     await Promise.all(this.#opened.map((client) => client.then(closeClient).catch(() => undefined)));

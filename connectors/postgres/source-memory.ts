@@ -4,17 +4,10 @@
 import type pg from 'pg';
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import type { Identity } from '../../src/connector.ts';
-import { compareIdentity, printIdentity, readIdentity, verifyTimeline } from './identity.ts';
-import type { LogPlace } from './log-place.ts';
-import { DEFAULT_TIMING } from './log-reader.ts';
-import type { ReplicationRequest } from './replication-client.ts';
+import { compareIdentity, printIdentity, readIdentity } from './identity.ts';
 import type { TableFacts } from './rewrites.ts';
 import { readPublished, readTableFacts } from './rewrites-look.ts';
-import { readSlot } from './slot.ts';
 import type { SourceClients } from './source-clients.ts';
-import { readEnd } from './source-objects.ts';
-import { verifySlot } from './source-resume.ts';
-import { verifyLast } from './source-tail.ts';
 
 const TABLE_PREFIX = 'table ';
 
@@ -22,6 +15,7 @@ export class SourceMemory {
   /** By `tableText`. A table that was rewritten keeps its old facts until it is read again. */
   readonly facts = new Map<string, TableFacts>();
   readonly #clients: SourceClients;
+  /** Who the source was when it was written down last. */
   #stored: Identity | null = null;
 
   constructor(clients: SourceClients) {
@@ -47,6 +41,10 @@ export class SourceMemory {
       if (how !== undefined) found.set(text, { ...facts, published: how });
     }
     return found;
+  }
+
+  get stored(): Identity | null {
+    return this.#stored;
   }
 
   /** What is, to be stored. `tables` that nothing is remembered of are remembered as they are now. */
@@ -80,26 +78,6 @@ export class SourceMemory {
       if (!key.startsWith(TABLE_PREFIX)) continue;
       const facts = JSON.parse(value) as TableFacts | null;
       if (facts !== null) this.facts.set(key.slice(TABLE_PREFIX.length), facts);
-    }
-  }
-
-  /** Throws `log_missing`, `log_lost`, `history_gap`, `source_rewound` or `log_busy`. */
-  async verifyResume({ resume: after, last }: LogPlace, request: ReplicationRequest): Promise<void> {
-    const { slot: slotName, connection } = this.#clients.settings;
-    const stored = this.#stored;
-    const confirmed = await this.#clients.ask('verifying the replication slot', async (side) => {
-      const slot = await readSlot(side, slotName);
-      const end = await readEnd(side);
-      if (slot !== null && stored !== null) {
-        await this.#clients.withReplication('verifying the timeline', (replication) =>
-          verifyTimeline(replication, stored, after),
-        );
-      }
-      verifySlot({ slot, slotName, database: connection.database, after, end });
-      return slot?.confirmedFlush ?? null;
-    });
-    if (last !== null && confirmed !== null && confirmed <= last.position) {
-      await verifyLast({ ...request, timing: DEFAULT_TIMING }, last);
     }
   }
 }

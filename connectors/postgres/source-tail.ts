@@ -1,6 +1,6 @@
-// Owns the question whether the server's log still has the last transaction that we took. A copy that was restored
-// and has grown since shows the same system, timeline and positions, and another history; but its slot is as old
-// as the copy, so it sends what we should know once more.
+// Owns the question whether the server's log still has the last transaction that we took. A copy that was
+// restored and has grown since shows the same system, timeline and positions, and another history; but its
+// slot is as old as the copy, so it sends what we should know once more.
 import { VarveError } from '../../src/errors.ts';
 import type { LastCommit } from './log-place.ts';
 import { formatLsn } from './lsn.ts';
@@ -52,8 +52,9 @@ const search = async (client: ReplicationClient, last: LastCommit): Promise<bool
 };
 
 /**
- * Reads what the slot still holds up to `last`, and confirms nothing. Call it only where the slot was confirmed at
- * `last` or before. Throws `source_rewound` when the transaction is not there, and what streaming throws.
+ * Reads what the slot still holds up to `last`, and confirms nothing. Call it only where the slot was
+ * confirmed at `last` or before. Throws `source_rewound` when the transaction is not there, and what
+ * streaming throws.
  */
 export const verifyLast = async (options: ReplicationOptions, last: LastCommit): Promise<void> => {
   const client = await ReplicationClient.start(options, 0n, 0n);
@@ -70,8 +71,8 @@ const rewound = ({ position, commitTs }: LastCommit): VarveError => {
   const time = new Date(Number(commitTs / 1000n)).toISOString();
   return new VarveError(
     'source_rewound',
-    `The source's log does not have the transaction that was taken last, committed at ${formatLsn(position)} at ` +
-      `${time}: the source was restored from an older copy and has gone on from there, so changes that are ` +
+    "The source's log does not have the transaction that was taken last, committed at " +
+      `${formatLsn(position)} at ${time}: the source was restored from an older copy and has gone on from there, so changes that are ` +
       'published never happened in it. Run varve snapshot FILE --all to read the tables again.',
     { facts: { commit: formatLsn(position), commit_time: time } },
   );

@@ -7,12 +7,13 @@ import type { LogEvent, ResumePoint, Stale } from '../../src/change/event.ts';
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import { asVarveError } from '../../src/errors.ts';
 import type { PreparedTable } from '../../src/topic/prepared-table.ts';
+import { type LogReaderOptions, makeLogReader } from './log-reader.ts';
 import { detectRewrite, type TableFacts } from './rewrites.ts';
 
 const LOOK_MS = 10_000;
 
 type WatchOptions = {
-  log: LogReader<PreparedTable>;
+  log: LogReaderOptions<PreparedTable>;
   /**
    * What the tables' rows in the topic are known to agree with; moved on by harmless changes, by others not.
    */
@@ -30,6 +31,7 @@ type WatchOptions = {
 
 export class WatchedLog implements LogReader<PreparedTable> {
   readonly #options: WatchOptions;
+  readonly #log: LogReader<PreparedTable>;
   readonly #names = new Map<string, TableName>();
   readonly #described = new Map<string, PreparedTable>();
   readonly #reported = new Set<string>();
@@ -43,6 +45,7 @@ export class WatchedLog implements LogReader<PreparedTable> {
 
   constructor(options: WatchOptions) {
     this.#options = options;
+    this.#log = makeLogReader(options.log);
   }
 
   async *read(after: ResumePoint, signal: AbortSignal): AsyncGenerator<LogChunk<PreparedTable>> {
@@ -50,7 +53,7 @@ export class WatchedLog implements LogReader<PreparedTable> {
     await this.#look();
     const timer = setInterval(() => this.#lookSoon(), this.#options.lookMs ?? LOOK_MS);
     try {
-      for await (const chunk of this.#options.log.read(after, signal)) {
+      for await (const chunk of this.#log.read(after, signal)) {
         yield {
           next: () => this.#next(chunk),
           get behind() {
@@ -66,11 +69,11 @@ export class WatchedLog implements LogReader<PreparedTable> {
   }
 
   confirm(point: ResumePoint): void {
-    this.#options.log.confirm(point);
+    this.#log.confirm(point);
   }
 
   close(): Promise<void> {
-    return this.#options.log.close();
+    return this.#log.close();
   }
 
   #next(chunk: LogChunk<PreparedTable>): LogEvent<PreparedTable> | null {

@@ -2,13 +2,12 @@
 // together. Lives for one attempt: what breaks a connection of it is mended by opening another source.
 import type { TableName, TableSchema } from '../../src/change/schema.ts';
 import type { Source, SourceContext } from '../../src/connector.ts';
-import { formatPlace, parsePlace, placeAt } from './log-place.ts';
-import { makeLogReader } from './log-reader.ts';
+import { covers, distance, formatPlace, parsePlace, placeAt } from './log-place.ts';
 import { type PostgresOptions, resolveOptions } from './options.ts';
 import { runPreflight } from './preflight.ts';
-import type { ReplicationRequest } from './replication-client.ts';
 import { makeSourceBlock, makeSourcePosition } from './source-block.ts';
 import { SourceClients } from './source-clients.ts';
+import { verifyContinuity } from './source-continuity.ts';
 import { SourceMemory } from './source-memory.ts';
 import * as objects from './source-objects.ts';
 import { openSourceSnapshot } from './source-snapshot.ts';
@@ -26,7 +25,7 @@ const makeSource = (clients: SourceClients, context: SourceContext): Source => {
   const { settings } = clients;
   const memory = new SourceMemory(clients);
   const position = makeSourcePosition();
-  const { connection, pipeline, applicationName, slot, publication, onRewrite } = settings;
+  const { connection, pipeline, onRewrite } = settings;
 
   const listTables = async (): Promise<TableSchema[]> => {
     const found = await (await clients.catalog()).tables();
@@ -34,30 +33,21 @@ const makeSource = (clients: SourceClients, context: SourceContext): Source => {
   };
   const listNames = async (): Promise<TableName[]> => (await listTables()).map(({ name }) => name);
 
-  const replication: ReplicationRequest = {
-    connection,
-    applicationName,
-    slot,
-    publications: [publication.name],
-    nowMicros: context.now,
-  };
+  const request = clients.logRequest(context.now);
 
-  const openLog = (): WatchedLog => {
-    const log = makeLogReader({
-      ...replication,
-      position,
-      resolve: async (relation) => (await clients.catalog()).resolve(relation),
-    });
-    const warn = (message: string): void => context.log('warn', message);
-    return new WatchedLog({
-      log,
+  const openLog = (): WatchedLog =>
+    new WatchedLog({
+      log: {
+        ...request,
+        position,
+        resolve: async (relation) => (await clients.catalog()).resolve(relation),
+      },
       facts: memory.facts,
       tables: listNames,
       look: memory.look,
       onRewrite,
-      warn,
+      warn: (message) => context.log('warn', message),
     });
-  };
 
   return {
     block: makeSourceBlock({ pipeline, database: connection.database }, position),
@@ -74,11 +64,12 @@ const makeSource = (clients: SourceClients, context: SourceContext): Source => {
     beginSnapshot: (request) => openSourceSnapshot({ clients, memory, position, ...request, beside: false }),
     snapshotMore: (request) => openSourceSnapshot({ clients, memory, position, ...request, beside: true }),
     beginLog: () => objects.makeSlot(clients),
-    verifyResume: (after) => memory.verifyResume(parsePlace(after), replication),
+    verifyResume: (after) =>
+      verifyContinuity(clients, { place: parsePlace(after), request, stored: memory.stored }),
     log: openLog,
     end: async () => formatPlace(placeAt(await clients.ask('asking where the log ends', objects.readEnd))),
-    covers: (point, end) => parsePlace(point).resume >= parsePlace(end).resume,
-    distance: (from, to) => Math.max(0, Number(parsePlace(to).resume - parsePlace(from).resume)),
+    covers,
+    distance,
     reset: async () => {
       await objects.removeSlot(clients);
       await objects.removePublication(clients);

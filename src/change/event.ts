@@ -42,8 +42,8 @@ export type RowChange<Table> = {
 export type Truncate<Table> = { kind: 'truncate'; tables: readonly Table[]; ordinal: number };
 
 /**
- * `resume` covers this transaction and all before it. It may be printed only when it is read, and can be read at
- * any time: most commits share a checkpoint with later ones.
+ * `resume` covers this transaction and all before it. It may be printed only when it is read, and can be read
+ * at any time: most commits share a checkpoint with later ones.
  */
 export type Commit = { readonly kind: 'commit'; readonly resume: ResumePoint };
 

@@ -167,8 +167,8 @@ export class RecordBatchBuilder {
   }
 
   /**
-   * Gives the records away and goes on in another buffer. Throws when there is no whole record. Who takes them
-   * brings the buffer back with `recycle`.
+   * Gives the records away and goes on in another buffer. Throws when there is no whole record. Who takes
+   * them brings the buffer back with `recycle`.
    */
   take(): TakenRecords {
     const taken = this.#whole();

@@ -2,6 +2,7 @@
 // every column as text, and a reading loop that copies events into plain values.
 import { randomBytes } from 'node:crypto';
 import { parseConnection } from '../../../connectors/postgres/connection.ts';
+import { parsePlace } from '../../../connectors/postgres/log-place.ts';
 import {
   DEFAULT_TIMING,
   type LogReaderOptions,
@@ -10,7 +11,6 @@ import {
   type Resolve,
 } from '../../../connectors/postgres/log-reader.ts';
 import type { Resolution } from '../../../connectors/postgres/log-reader-events.ts';
-import { parsePlace } from '../../../connectors/postgres/log-place.ts';
 import { formatLsn, parseLsn } from '../../../connectors/postgres/lsn.ts';
 import type { RelationMessage } from '../../../connectors/postgres/pgoutput.ts';
 import { makeSourcePosition } from '../../../connectors/postgres/source-block.ts';

@@ -119,7 +119,8 @@ describe('events', () => {
       events.map((event) => event.kind),
       ['begin', 'row', 'row', 'commit'],
     );
-    assert.deepEqual(events.at(-1), { kind: 'commit', resume: '0/20 (last commit 0/10 to 0/20 at 946684800000000)' });
+    const resume = '0/20 (last commit 0/10 to 0/20 at 946684800000000)';
+    assert.deepEqual(events.at(-1), { kind: 'commit', resume });
   });
 
   test('refuses what cannot follow', () => {

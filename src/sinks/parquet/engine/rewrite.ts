@@ -19,8 +19,8 @@ const SAMPLED_A_PIECE = 200;
 const isOutOfMemory = (thrown: unknown): boolean => /^Out of Memory Error/.test((thrown as Error).message);
 
 /**
- * Condition, column by column: a row lies at or behind `cut` ('>'), or before it ('<'). The first column's own
- * bound leaves whole row groups out.
+ * Condition, column by column: a row lies at or behind `cut` ('>'), or before it ('<'). The first column's
+ * own bound leaves whole row groups out.
  */
 const side = (
   sign: '>' | '<',
