@@ -84,8 +84,8 @@ export class Database implements AsyncDisposable {
     });
     const database = new Database(instance, await instance.connect());
     await database.run("SET TimeZone = 'UTC'");
-    // Joins run as they are written, the smaller side last. What is guessed of files made the larger side, whole
-    // rows of the table, the one that is kept in memory: five times the time, and twice the memory.
+    // Joins run as they are written, the smaller side last. What is guessed of files made the larger side,
+    // whole rows of the table, the one that is kept in memory: five times the time, and twice the memory.
     await database.run("SET disabled_optimizers = 'join_order,build_side_probe_side'");
     // Data files never change once they are written.
     await database.run('SET parquet_metadata_cache = true');

@@ -142,8 +142,8 @@ export class FreshRows {
     const own = this.#fields.own.map((field) => changed[field.name] ?? `s.${columnOf(field)}`);
     const user = this.#fields.user.map((field) => `s.${columnOf(field)}`);
     await this.#database.run(
-      `INSERT INTO fresh_row SELECT k.bucket, ${[...user, ...own].join(', ')} FROM kept_row k ` +
-        'JOIN stored_row s ON s.n = k.n',
+      `INSERT INTO fresh_row SELECT k.bucket, ${[...user, ...own].join(', ')} FROM stored_row s ` +
+        'JOIN kept_row k ON s.n = k.n',
     );
     await this.#database.run('DROP TABLE kept_row');
   }

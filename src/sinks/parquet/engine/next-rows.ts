@@ -56,7 +56,7 @@ export class NextRows {
         `WHEN ${isSame} THEN 'noop' ELSE 'next' END AS outcome, ` +
         "b.n IS NOT NULL AND outcome IN ('next', 'last') AS closes_base, NULL::VARCHAR AS end_order, " +
         'NULL::TIMESTAMPTZ AS end_boundary, NULL::VARCHAR AS end_op ' +
-        'FROM plain_event p JOIN event e ON e.n = p.n LEFT JOIN base_row b ON b.n = p.first_n ' +
+        'FROM event e JOIN plain_event p ON e.n = p.n LEFT JOIN base_row b ON b.n = p.first_n ' +
         (hasChains ? 'LEFT JOIN event q ON q.n = p.before' : ''),
     );
     if (hasChains) await this.#linkChains();
@@ -132,7 +132,7 @@ export class NextRows {
     return (
       `SELECT ${generation}, x.event_order, if(x.outcome = 'noop', 'noop', 'delete'), x.op, ` +
       `epoch_us(x.ts), x.tx, NULL, NULL, NULL, NULL, false, ${images.join(', ')} ` +
-      `FROM next_row x JOIN event_row e ON e.n = x.n WHERE ${IS_MARK}`
+      `FROM event_row e JOIN next_row x ON e.n = x.n WHERE ${IS_MARK}`
     );
   }
 
