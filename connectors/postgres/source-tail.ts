@@ -72,8 +72,9 @@ const rewound = ({ position, commitTs }: LastCommit): VarveError => {
   return new VarveError(
     'source_rewound',
     "The source's log does not have the transaction that was taken last, committed at " +
-      `${formatLsn(position)} at ${time}: it was restored from an older copy and has gone on from there, so ` +
-      'changes that are published never happened in it. Run varve snapshot FILE --all to read the tables again.',
+      `${formatLsn(position)} at ${time}: it was restored from an older copy and has gone on from there. ` +
+      'Changes that are published never happened in it. Run varve snapshot FILE --all to read the tables ' +
+      'again.',
     { facts: { commit: formatLsn(position), commit_time: time } },
   );
 };
