@@ -3,7 +3,6 @@
 // consumer of its own.
 import { AvroCursor } from '../src/topic/avro-cursor.ts';
 import { codecById } from '../src/topic/compression.ts';
-import { openEmbeddedFeed } from '../src/topic/embedded/feed.ts';
 import { readRecords } from '../src/topic/record-batch.ts';
 import { TOPIC } from './database.ts';
 import { answer, readRequest } from './measure.ts';
@@ -16,11 +15,17 @@ const WAIT_MS = 1000;
 const FRAME_BYTES = 5;
 
 const { path, firstId, rows, file } = readRequest<WatchRequest>();
+
+/** As people install it; of one copy, because a feed hears its own process's publisher through it. */
+const built = (file: string): string => new URL(`../dist/src/${file}`, import.meta.url).href;
+
+const { openEmbeddedFeed }: typeof import('../src/topic/embedded/feed.ts') = await import(
+  built('topic/embedded/feed.js')
+);
 const feed = await openEmbeddedFeed({ path });
 if (file !== null) {
   process.argv.splice(2, Number.POSITIVE_INFINITY, 'run', file);
-  // As people install it.
-  void import(new URL('../dist/src/main.js', import.meta.url).href).catch((error: unknown) => {
+  void import(built('main.js')).catch((error: unknown) => {
     console.error(error);
     process.exit(1);
   });

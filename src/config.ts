@@ -49,7 +49,12 @@ const table = z.strictObject({
     .positive()
     .default(24)
     .describe('Events later than this go to the dead letters.'),
-  memory_mb: z.number().int().min(256).default(1024).describe('Memory limit of the merge engine.'),
+  memory_mb: z
+    .number()
+    .int()
+    .min(256)
+    .default(1024)
+    .describe('Memory of the merge engine; its process takes some 200 MB more.'),
   keep_snapshots: z.number().int().min(2).default(50).describe('Table snapshots kept for time travel.'),
   keep_snapshots_hours: z.number().positive().default(120).describe('Snapshots older than this expire.'),
 });
