@@ -36,8 +36,9 @@ type PostgresOptions = {
 const READY_DEADLINE_MS = 60_000;
 const baseSettings = {
   wal_level: 'logical',
-  max_wal_senders: '20',
-  max_replication_slots: '20',
+  // Test files share a server, and each test has slots of its own.
+  max_wal_senders: '100',
+  max_replication_slots: '100',
   fsync: 'off',
   shared_buffers: '32MB',
 };
