@@ -4,7 +4,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { VarveError } from '../../errors.ts';
 import { damaged, fileError, isMissing, segmentPath } from './directory.ts';
 import { LogState } from './log-state.ts';
-import { type Mark, readMark } from './mark.ts';
+import { type Mark, MarkReader } from './mark.ts';
 import { readSegment, type Segment } from './recovery.ts';
 import { scanFrames } from './segment.ts';
 import { type IndexedSlice, SliceIndex } from './slice-index.ts';
@@ -18,6 +18,7 @@ type Current = { number: number; file: FileHandle; position: number; index: Slic
 
 export class LogFollower {
   readonly #path: string;
+  readonly #marks: MarkReader;
   #mark: Mark;
   #state = new LogState();
   #segments: Segment[] = [];
@@ -25,18 +26,21 @@ export class LogFollower {
   readonly #sealed = new Map<number, Promise<SliceIndex>>();
   #turn: Promise<void> = Promise.resolve();
 
-  private constructor(path: string, mark: Mark) {
+  private constructor(path: string, marks: MarkReader, mark: Mark) {
     this.#path = path;
+    this.#marks = marks;
     this.#mark = mark;
   }
 
   static async open(path: string): Promise<LogFollower> {
-    const follower = new LogFollower(path, await requireMark(path));
+    const marks = new MarkReader(path);
+    let follower: LogFollower | null = null;
     try {
+      follower = new LogFollower(path, marks, await requireMark(path, marks));
       await follower.#follow(follower.#mark);
       return follower;
     } catch (error) {
-      await follower.close();
+      await (follower ?? marks).close();
       throw error;
     }
   }
@@ -58,7 +62,7 @@ export class LogFollower {
   /** Everything that was committed before the call is known when it resolves. */
   refresh(): Promise<void> {
     const turn = this.#turn.then(async () => {
-      const mark = await requireMark(this.#path);
+      const mark = await requireMark(this.#path, this.#marks);
       if (mark.log !== this.#mark.log) throw replaced(this.#path);
       const { first, segment, position } = this.#mark;
       if (mark.position !== position || mark.segment !== segment || mark.first !== first)
@@ -86,6 +90,7 @@ export class LogFollower {
 
   async close(): Promise<void> {
     await this.#turn;
+    await this.#marks.close();
     await this.#current?.file.close();
     this.#current = null;
   }
@@ -102,7 +107,7 @@ export class LogFollower {
         this.#mark = mark;
         return;
       } catch (error) {
-        const newer = await requireMark(this.#path);
+        const newer = await requireMark(this.#path, this.#marks);
         if (newer.first === mark.first) throw error;
         mark = newer;
       }
@@ -164,8 +169,8 @@ export class LogFollower {
   }
 }
 
-const requireMark = async (path: string): Promise<Mark> => {
-  const mark = await readMark(path);
+const requireMark = async (path: string, marks: MarkReader): Promise<Mark> => {
+  const mark = await marks.read();
   if (mark !== null && mark.segment > 0) return mark;
   throw new VarveError(
     'state_lost',

@@ -1,6 +1,6 @@
 // Owns the committed mark: one small file that says up to where the log is on the disk, and which segment is
 // the first. Readers stop there; on opening, a log that ends before it has lost something.
-import { writeSync } from 'node:fs';
+import { fstatSync, statSync, writeSync } from 'node:fs';
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { VarveError } from '../../errors.ts';
@@ -21,6 +21,13 @@ const print = (mark: Mark): Uint8Array => {
   return new TextEncoder().encode(`${`${sum(text)} ${text}`.padEnd(MARK_BYTES - 1)}\n`);
 };
 
+/** Null: the checksum does not fit. */
+const parse = (bytes: Buffer, path: string): Mark | null => {
+  const [stored, text] = bytes.toString('latin1').trimEnd().split(/ (.*)/s);
+  const isWhole = text !== undefined && bytes.length === MARK_BYTES && stored === sum(text);
+  return isWhole ? checkLayout(path, JSON.parse(text) as Mark) : null;
+};
+
 /** Null: there is no mark. Throws `state_newer`, `state_corrupt`. */
 export const readMark = async (path: string): Promise<Mark | null> => {
   for (let attempt = 1; ; attempt++) {
@@ -29,10 +36,8 @@ export const readMark = async (path: string): Promise<Mark | null> => {
       throw fileError(error, path);
     });
     if (bytes === null) return null;
-    const [stored, text] = bytes.toString('latin1').trimEnd().split(/ (.*)/s);
-    if (text !== undefined && bytes.length === MARK_BYTES && stored === sum(text)) {
-      return checkLayout(path, JSON.parse(text) as Mark);
-    }
+    const mark = parse(bytes, path);
+    if (mark !== null) return mark;
     // A writer may be overwriting it this very moment.
     if (attempt === 5) throw damaged(join(path, MARK), 'the checksum of the mark does not fit');
   }
@@ -47,6 +52,42 @@ const checkLayout = (path: string, mark: Mark): Mark => {
     { facts: { path, layout: mark.v } },
   );
 };
+
+/** A directory may be moved away, and another one may stand in its place. */
+const isStillAt = (file: FileHandle, path: string): boolean => {
+  const [mine, there] = [fstatSync(file.fd), statSync(path, { throwIfNoEntry: false })];
+  return there !== undefined && mine.ino === there.ino && mine.dev === there.dev;
+};
+
+/** Reads the same mark again and again, without opening it each time. One `read` at a time. */
+export class MarkReader {
+  readonly #path: string;
+  readonly #bytes = Buffer.alloc(MARK_BYTES);
+  #file: FileHandle | null = null;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** As `readMark`. */
+  async read(): Promise<Mark | null> {
+    this.#file ??= await open(join(this.#path, MARK), 'r').catch(() => null);
+    const file = this.#file;
+    if (file === null) return readMark(this.#path);
+    const { bytesRead } = await file.read(this.#bytes, 0, MARK_BYTES, 0);
+    const mark = bytesRead === MARK_BYTES ? parse(this.#bytes, this.#path) : null;
+    if (mark !== null && isStillAt(file, join(this.#path, MARK))) return mark;
+    // Another file stands in its place, or it is being written.
+    await this.close();
+    return readMark(this.#path);
+  }
+
+  async close(): Promise<void> {
+    const file = this.#file;
+    this.#file = null;
+    await file?.close();
+  }
+}
 
 export class MarkWriter {
   readonly #file: FileHandle;
