@@ -65,12 +65,21 @@ const mapColumns = (relation: RelationMessage, table: LogTable): Int32Array | nu
   return cellOf.every((cell, index) => cell === index) ? null : cellOf;
 };
 
-const commitAt = (place: LogPlace): Commit => ({
-  kind: 'commit',
-  get resume() {
-    return formatPlace(place);
-  },
-});
+/** A class, because an accessor of its own on each object costs more than all else of a small transaction. */
+class PlacedCommit implements Commit {
+  readonly kind = 'commit';
+  readonly #end: bigint;
+  readonly #last: LastCommit;
+
+  constructor(end: bigint, last: LastCommit) {
+    this.#end = end;
+    this.#last = last;
+  }
+
+  get resume(): ResumePoint {
+    return formatPlace({ resume: this.#end, end: this.#end, last: this.#last });
+  }
+}
 
 const makeRow = <Table>(table: Table): RowChange<Table> => ({
   kind: 'row',
@@ -250,7 +259,7 @@ export class EventDecoder<Table extends LogTable> {
     this.#end = endLsn;
     this.#position.commitHigh = Number(endLsn >> 32n);
     this.#position.commitLow = Number(endLsn & 0xffff_ffffn);
-    return commitAt({ resume: endLsn, end: endLsn, last: this.#taken });
+    return new PlacedCommit(endLsn, this.#taken);
   }
 
   #find(oid: number): Known<Table> {

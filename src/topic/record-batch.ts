@@ -55,6 +55,8 @@ export type TakenRecords = {
 const MIN_BYTES = 1 << 16;
 /** A larger buffer was made for a large transaction, and goes with it. */
 const KEPT_BYTES = 16 << 20;
+/** One is being packed, one waits for its turn. */
+const SPARES = 2;
 
 const makeWriter = (capacity: number): ByteWriter => {
   const writer = new ByteWriter(Math.max(capacity, AT.records));
@@ -69,8 +71,8 @@ const makeWriter = (capacity: number): ByteWriter => {
  */
 export class RecordBatchBuilder {
   writer: ByteWriter;
-  /** Comes back from records that were taken, so that a large buffer is not made for each batch. */
-  #spare: ByteWriter | null = null;
+  /** They came back from records that were taken, so that a large buffer is not made for each batch. */
+  readonly #spares: ByteWriter[] = [];
   #records = 0;
   #baseTimestamp = 0;
   #maxTimestamp = 0;
@@ -172,14 +174,13 @@ export class RecordBatchBuilder {
    */
   take(): TakenRecords {
     const taken = this.#whole();
-    this.writer = this.#spare ?? makeWriter(Math.max(taken.writer.pos, MIN_BYTES));
-    this.#spare = null;
+    this.writer = this.#spares.pop() ?? makeWriter(Math.max(taken.writer.pos, MIN_BYTES));
     this.reset();
     return taken;
   }
 
   recycle({ writer }: TakenRecords): void {
-    if (writer.bytes.length <= KEPT_BYTES) this.#spare = writer;
+    if (writer.bytes.length <= KEPT_BYTES && this.#spares.length < SPARES) this.#spares.push(writer);
   }
 
   /** Ready for the next batch; the buffer is kept. */

@@ -65,6 +65,8 @@ export const copyEvent = (event: LogEvent<LogTable>): Copy => {
       return { kind: 'truncate', tables: event.tables.map(nameOf), ordinal: event.ordinal };
     case 'stale':
       return { kind: 'stale', table: event.table.join('.'), reason: event.reason };
+    case 'commit':
+      return { kind: 'commit', resume: event.resume };
     default:
       return { ...event };
   }
