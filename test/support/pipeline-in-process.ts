@@ -69,7 +69,9 @@ const kept = (event: Event): Event =>
         before: event.before && copyCells(event.before),
         after: event.after && copyCells(event.after),
       }
-    : { ...event };
+    : event.kind === 'commit'
+      ? { kind: 'commit', resume: event.resume }
+      : { ...event };
 
 /** A reader that gives everything up to the first pause of the source at once, as `rewrite` makes it. */
 export const rewrittenLog = (reader: Reader, rewrite: (events: Event[]) => Event[]): Reader => ({
