@@ -157,6 +157,31 @@ test('a damaged file is named as such: it never crashes, hangs or asks for much 
   );
 });
 
+test('a schema that was damaged into another one is named as well', () => {
+  const manifest = describeManifest([], {
+    path: 'm',
+    bytes: 1,
+    content: 'data',
+    spec: SPEC,
+    sequence: 4,
+    snapshotId: 5n,
+  });
+  const text = Buffer.from(sample()).toString('latin1');
+  const damaged = [
+    text.replace('"field-id":0', '"field-id":9'),
+    text.replace('"field-id":2', '"field-id":9'),
+    // The status is a whole data file, and the data file a number.
+    text.replace('"field-id":0', '"field-id":#').replace('"field-id":2', '"field-id":0').replace('#', '2'),
+  ];
+  for (const bad of damaged) {
+    assert.notEqual(bad, text);
+    assert.equal(bad.length, text.length);
+    assert.throws(() => decodeManifest(Buffer.from(bad, 'latin1'), manifest, SPEC), {
+      kind: 'table_corrupt',
+    });
+  }
+});
+
 /** A file that was cut exactly behind its header is whole, and holds nothing. */
 const never = (): never => {
   throw new VarveError('table_corrupt', 'no rows');

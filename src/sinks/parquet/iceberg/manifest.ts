@@ -162,6 +162,37 @@ const refuse = (row: EntryRow['data_file']): void => {
   );
 };
 
+const corrupt = ({ path }: ManifestFile, what: string, cause?: unknown): VarveError =>
+  new VarveError('table_corrupt', `The manifest ${path} has an entry ${what}.`, {
+    facts: { manifest: path },
+    cause,
+  });
+
+const readEntry = (row: EntryRow, manifest: ManifestFile, spec: PartitionSpec): ManifestEntry => {
+  const status = STATUSES[row.status];
+  const inherits = status === 'added';
+  const sequence = row.sequence_number ?? (inherits ? manifest.sequence : null);
+  const fileSequence = row.file_sequence_number ?? (inherits ? manifest.sequence : null);
+  if (status === undefined || sequence === null || fileSequence === null)
+    throw corrupt(manifest, 'without sequence number');
+  refuse(row.data_file);
+  const stats = statsOf(row.data_file);
+  const file: LiveFile = {
+    content: row.data_file.content === 0 ? 'data' : 'position_deletes',
+    path: row.data_file.file_path,
+    specId: manifest.specId,
+    partition: spec.fields.map((field) => row.data_file.partition[String(field.fieldId)] ?? null),
+    records: Number(row.data_file.record_count),
+    bytes: Number(row.data_file.file_size_in_bytes),
+    stats,
+    referencedDataFile: referenced(row.data_file, stats),
+    sequence: Number(sequence),
+    fileSequence: Number(fileSequence),
+    snapshotId: row.snapshot_id === null ? manifest.snapshotId : BigInt(row.snapshot_id),
+  };
+  return { status, file };
+};
+
 /**
  * Entries with inherited numbers filled in. Throws table_corrupt, or table_foreign for what Varve does not
  * fold.
@@ -172,33 +203,10 @@ export const decodeManifest = (
   spec: PartitionSpec,
 ): readonly ManifestEntry[] =>
   decodeAvroFile(bytes, ENTRY_NAMES).map((raw) => {
-    const row = raw as EntryRow;
-    const status = STATUSES[row.status];
-    const inherits = status === 'added';
-    const sequence = row.sequence_number ?? (inherits ? manifest.sequence : null);
-    const fileSequence = row.file_sequence_number ?? (inherits ? manifest.sequence : null);
-    if (status === undefined || sequence === null || fileSequence === null)
-      throw new VarveError(
-        'table_corrupt',
-        `The manifest ${manifest.path} has an entry without sequence number.`,
-        {
-          facts: { manifest: manifest.path },
-        },
-      );
-    refuse(row.data_file);
-    const stats = statsOf(row.data_file);
-    const file: LiveFile = {
-      content: row.data_file.content === 0 ? 'data' : 'position_deletes',
-      path: row.data_file.file_path,
-      specId: manifest.specId,
-      partition: spec.fields.map((field) => row.data_file.partition[String(field.fieldId)] ?? null),
-      records: Number(row.data_file.record_count),
-      bytes: Number(row.data_file.file_size_in_bytes),
-      stats,
-      referencedDataFile: referenced(row.data_file, stats),
-      sequence: Number(sequence),
-      fileSequence: Number(fileSequence),
-      snapshotId: row.snapshot_id === null ? manifest.snapshotId : BigInt(row.snapshot_id),
-    };
-    return { status, file };
+    try {
+      return readEntry(raw as EntryRow, manifest, spec);
+    } catch (thrown) {
+      // The file brings its own schema, which may be damaged as well: then values are of other types.
+      throw thrown instanceof VarveError ? thrown : corrupt(manifest, 'that is not one', thrown);
+    }
   });
