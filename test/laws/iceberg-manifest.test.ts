@@ -11,7 +11,11 @@ import {
   encodeManifest,
   type ManifestEntry,
 } from '../../src/sinks/parquet/iceberg/manifest.ts';
-import { describeManifest } from '../../src/sinks/parquet/iceberg/manifest-list.ts';
+import {
+  decodeManifestList,
+  describeManifest,
+  encodeManifestList,
+} from '../../src/sinks/parquet/iceberg/manifest-list.ts';
 import {
   avroName,
   entrySchema,
@@ -180,6 +184,17 @@ test('a schema that was damaged into another one is named as well', () => {
       kind: 'table_corrupt',
     });
   }
+});
+
+test('a manifest list whose schema was damaged is named as such', () => {
+  const spec = { path: 'm', bytes: 1, content: 'data', spec: SPEC, sequence: 4, snapshotId: 5n } as const;
+  const snapshot = { id: 5n, parent: null, sequence: 4 };
+  const good = encodeManifestList([describeManifest([], spec)], snapshot, new Uint8Array(16));
+  assert.equal(decodeManifestList(good)[0]?.path, 'm');
+  const text = Buffer.from(good).toString('latin1');
+  const bad = text.replace('"field-id":503', '"field-id":999');
+  assert.notEqual(bad, text);
+  assert.throws(() => decodeManifestList(Buffer.from(bad, 'latin1')), { kind: 'table_corrupt' });
 });
 
 /** A file that was cut exactly behind its header is whole, and holds nothing. */

@@ -1,5 +1,7 @@
 // Owns manifest lists: one row a manifest, with counts and the range of partitions it covers.
 // Bytes in, values out; knows no store and no snapshot logic.
+
+import { VarveError } from '../../../errors.ts';
 import type { LiveFile, PartitionSpec, PartitionValue } from '../iceberg-type.ts';
 import { decodeAvroFile, encodeAvroFile } from './avro-file.ts';
 import { MANIFEST_LIST_NAMES, MANIFEST_LIST_SCHEMA } from './manifest-schema.ts';
@@ -136,30 +138,39 @@ type ListRow = { manifest_path: string; partitions: PartitionRange[] | null } & 
   number | bigint
 >;
 
+const readRow = (row: ListRow): ManifestFile => {
+  return {
+    path: row.manifest_path,
+    bytes: Number(row.manifest_length),
+    specId: Number(row.partition_spec_id),
+    content: Number(row.content) === 0 ? 'data' : 'deletes',
+    sequence: Number(row.sequence_number),
+    minSequence: Number(row.min_sequence_number),
+    snapshotId: BigInt(row.added_snapshot_id),
+    files: {
+      added: Number(row.added_files_count),
+      existing: Number(row.existing_files_count),
+      deleted: Number(row.deleted_files_count),
+    },
+    rows: {
+      added: Number(row.added_rows_count),
+      existing: Number(row.existing_rows_count),
+      deleted: Number(row.deleted_rows_count),
+    },
+    partitions: (row.partitions ?? []).map((range) => ({
+      ...range,
+      contains_nan: range.contains_nan ?? null,
+    })),
+  };
+};
+
+/** Throws table_corrupt. */
 export const decodeManifestList = (bytes: Uint8Array): readonly ManifestFile[] =>
   decodeAvroFile(bytes, MANIFEST_LIST_NAMES).map((raw) => {
-    const row = raw as ListRow;
-    return {
-      path: row.manifest_path,
-      bytes: Number(row.manifest_length),
-      specId: Number(row.partition_spec_id),
-      content: Number(row.content) === 0 ? 'data' : 'deletes',
-      sequence: Number(row.sequence_number),
-      minSequence: Number(row.min_sequence_number),
-      snapshotId: BigInt(row.added_snapshot_id),
-      files: {
-        added: Number(row.added_files_count),
-        existing: Number(row.existing_files_count),
-        deleted: Number(row.deleted_files_count),
-      },
-      rows: {
-        added: Number(row.added_rows_count),
-        existing: Number(row.existing_rows_count),
-        deleted: Number(row.deleted_rows_count),
-      },
-      partitions: (row.partitions ?? []).map((range) => ({
-        ...range,
-        contains_nan: range.contains_nan ?? null,
-      })),
-    };
+    try {
+      return readRow(raw as ListRow);
+    } catch (cause) {
+      // The file brings its own schema, which may be damaged as well: then values are of other types.
+      throw new VarveError('table_corrupt', 'A manifest list has an entry that is not one.', { cause });
+    }
   });
