@@ -14,6 +14,7 @@ import {
   type RowTarget,
   type TruncateMessage,
   type TypeMessage,
+  WAL_HEADER_BYTES,
 } from './pgoutput.ts';
 import { FrameCursor, malformed, readU32 } from './pgoutput-cursor.ts';
 import type { SourcePosition } from './source-block.ts';
@@ -36,9 +37,6 @@ type Known<Table> = RowTarget & {
   /** The old image of every update and delete holds the whole key. */
   readonly isKeyed: boolean;
 };
-
-/** XLogData: tag, start of the record, end of the log, clock; the message follows. */
-const HEADER_BYTES = 25;
 
 const same = (a: Cells, b: Cells, column: number): boolean => {
   const length = a.end[column]! - a.start[column]!;
@@ -189,13 +187,13 @@ export class EventDecoder<Table extends LogTable> {
 
   /** One XLogData body. Null: no event came of it. Throws `protocol_error` and `table_stale`. */
   decode(bytes: Uint8Array, start: number, end: number): LogEvent<Table> | null {
-    if (end - start <= HEADER_BYTES) throw malformed('is cut short', start);
+    if (end - start <= WAL_HEADER_BYTES) throw malformed('is cut short', start);
     const position = this.#position;
     position.lsnHigh = readU32(bytes, start + 1);
     position.lsnLow = readU32(bytes, start + 5);
     const cursor = this.#cursor;
     cursor.bytes = bytes;
-    cursor.pos = start + HEADER_BYTES;
+    cursor.pos = start + WAL_HEADER_BYTES;
     cursor.end = end;
     try {
       const tag = cursor.u8();

@@ -5,7 +5,7 @@ import type { LogEvent, LogTable, ResumePoint } from '../../src/change/event.ts'
 import { VarveError } from '../../src/errors.ts';
 import { parsePlace } from './log-place.ts';
 import { EventDecoder, type Resolution } from './log-reader-events.ts';
-import { EPOCH_MICROS, type RelationMessage, type TypeMessage } from './pgoutput.ts';
+import { EPOCH_MICROS, KEEPALIVE, type RelationMessage, type TypeMessage, WAL_DATA } from './pgoutput.ts';
 import { malformed, readU32 } from './pgoutput-cursor.ts';
 import { ReplicationClient, type ReplicationRequest, type ReplicationTiming } from './replication-client.ts';
 import type { SourcePosition } from './source-block.ts';
@@ -37,7 +37,6 @@ export type LogReaderOptions<Table> = ReplicationRequest & {
   timing?: Partial<LogTiming>;
 };
 
-const [WAL_DATA, KEEPALIVE] = [0x77, 0x6b];
 const KEEPALIVE_BYTES = 18;
 /** A commit that is older than this when its rows are sent: both times are of the server's clock. */
 const LAG_MICROS = 100_000;

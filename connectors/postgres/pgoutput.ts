@@ -59,6 +59,11 @@ const [INSERT, UPDATE, DELETE] = [0x49, 0x55, 0x44];
 const [OLD_KEY, OLD_ROW, NEW_ROW] = [0x4b, 0x4f, 0x4e];
 const [IS_NULL, IS_UNCHANGED, IS_TEXT] = [0x6e, 0x75, 0x74];
 
+/** First byte of what the stream carries: a part of the log, or the server's sign of life. */
+export const [WAL_DATA, KEEPALIVE] = [0x77, 0x6b];
+/** Of a part of the log: tag, its start, the log's end, clock; the message follows. */
+export const WAL_HEADER_BYTES = 25;
+
 /** Microseconds from 1970-01-01 to 2000-01-01, PostgreSQL's zero. */
 export const EPOCH_MICROS = 946_684_800_000_000n;
 

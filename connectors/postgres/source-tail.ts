@@ -4,15 +4,12 @@
 import { VarveError } from '../../src/errors.ts';
 import type { LastCommit } from './log-place.ts';
 import { formatLsn } from './lsn.ts';
-import { decodeControl } from './pgoutput.ts';
+import { decodeControl, KEEPALIVE, WAL_DATA, WAL_HEADER_BYTES } from './pgoutput.ts';
 import { FrameCursor } from './pgoutput-cursor.ts';
 import { ReplicationClient, type ReplicationOptions } from './replication-client.ts';
 import type { FrameBuffer } from './replication-frames.ts';
 
-const [WAL_DATA, KEEPALIVE] = [0x77, 0x6b];
 const [BEGIN, COMMIT] = [0x42, 0x43];
-/** XLogData: tag, start of the record, end of the log, clock; the message follows. */
-const MESSAGE_AT = 25;
 /** The server says where it is only when it is asked. */
 const ASK_MS = 100;
 
@@ -30,11 +27,11 @@ class CommitSearch {
     const cursor = new FrameCursor(bytes, start + 1, end);
     if (bytes[start] === KEEPALIVE) return !this.#isInTransaction && cursor.u64() > position ? false : null;
     if (bytes[start] !== WAL_DATA) return null;
-    const tag = bytes[start + MESSAGE_AT];
+    const tag = bytes[start + WAL_HEADER_BYTES];
     if (tag === COMMIT) this.#isInTransaction = false;
     if (tag !== BEGIN) return null;
     this.#isInTransaction = true;
-    const begun = decodeControl(tag, new FrameCursor(bytes, start + MESSAGE_AT + 1, end));
+    const begun = decodeControl(tag, new FrameCursor(bytes, start + WAL_HEADER_BYTES + 1, end));
     if (begun.kind !== 'begin' || begun.finalLsn < position) return null;
     return begun.finalLsn === position && begun.commitTs === commitTs;
   }

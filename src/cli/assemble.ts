@@ -6,7 +6,7 @@ import { Progress, type ProgressListener } from '../progress.ts';
 import { makeScrub } from '../secrets.ts';
 import { makeTelemetry, type Telemetry } from '../telemetry.ts';
 import { COMPRESSIONS } from '../topic/compression.ts';
-import { sealBeside, sealRecords, type TakenRecords } from '../topic/record-batch.ts';
+import { sealRecords, type TakenRecords } from '../topic/record-batch.ts';
 import { type Context, kindOf, nowUs, openSource, steadyMs } from './command.ts';
 import { openSink } from './open-table.ts';
 import { newestSchema, openFeed, openPublisher } from './open-topic.ts';
@@ -15,9 +15,7 @@ import { newestSchema, openFeed, openPublisher } from './open-topic.ts';
 const COMPRESS_FROM_BYTES = 4096;
 
 const packRecords = (taken: TakenRecords): Promise<Uint8Array> =>
-  taken.writer.pos < COMPRESS_FROM_BYTES
-    ? Promise.resolve(sealRecords(taken, null))
-    : sealBeside(taken, COMPRESSIONS.zstd);
+  sealRecords(taken, taken.writer.pos < COMPRESS_FROM_BYTES ? null : COMPRESSIONS.zstd);
 
 type Assembled = { parts: PipelineParts; telemetry: Telemetry; close(): Promise<void> };
 
@@ -34,7 +32,10 @@ export const assemble = async (
   const stream = { write: (line: string) => process.stderr.write(scrub(line)) };
   const telemetry = makeTelemetry({ level, stream });
   const onFull = (): void =>
-    telemetry.log.warn({ path: config.topic.path }, 'the topic is full: waiting for the table to catch up');
+    telemetry.log.warn(
+      { topic: config.topic.prefix },
+      'the topic is full: waiting for the table to catch up',
+    );
   const publisher = await openPublisher(config, onFull);
   try {
     const feed = await openFeed(config);

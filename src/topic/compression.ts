@@ -1,15 +1,7 @@
 // Owns the compression codecs of record batches that Node has built in. Everything else about batches is
 // pure.
 import { promisify } from 'node:util';
-import {
-  constants,
-  gunzipSync,
-  gzip as gzipBeside,
-  gzipSync,
-  zstdCompress,
-  zstdCompressSync,
-  zstdDecompressSync,
-} from 'node:zlib';
+import { constants, gunzipSync, gzip as gzipBytes, zstdCompress, zstdDecompressSync } from 'node:zlib';
 import { VarveError } from '../errors.ts';
 import type { Codec } from './record-batch.ts';
 
@@ -21,8 +13,7 @@ const chunkSize = ({ length }: Uint8Array): number => Math.min(Math.max(length, 
 
 const gzip: Codec = {
   id: 1,
-  compress: (bytes) => gzipSync(bytes, { level: 1 }),
-  compressBeside: (bytes) => promisify(gzipBeside)(bytes, { level: 1 }),
+  compress: (bytes) => promisify(gzipBytes)(bytes, { level: 1 }),
   decompress: (bytes) =>
     gunzipSync(bytes, { chunkSize: chunkSize(bytes), maxOutputLength: MAX_DECOMPRESSED_BYTES }),
 };
@@ -32,12 +23,9 @@ const gzip: Codec = {
 // smaller too.
 const ZSTD_PARAMS = { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_windowLog]: 17 };
 
-const zstdOptions = (bytes: Uint8Array) => ({ params: ZSTD_PARAMS, chunkSize: chunkSize(bytes) });
-
 const zstd: Codec = {
   id: 4,
-  compress: (bytes) => zstdCompressSync(bytes, zstdOptions(bytes)),
-  compressBeside: (bytes) => promisify(zstdCompress)(bytes, zstdOptions(bytes)),
+  compress: (bytes) => promisify(zstdCompress)(bytes, { params: ZSTD_PARAMS, chunkSize: chunkSize(bytes) }),
   decompress: (bytes) =>
     zstdDecompressSync(bytes, { chunkSize: chunkSize(bytes), maxOutputLength: MAX_DECOMPRESSED_BYTES }),
 };

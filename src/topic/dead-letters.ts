@@ -1,7 +1,7 @@
 // Owns what becomes of records that no table can hold: kept as they are, each with its place and the reason.
 import { COMPRESSIONS } from './compression.ts';
 import type { Publisher } from './publisher.ts';
-import { RecordBatchBuilder } from './record-batch.ts';
+import { RecordBatchBuilder, sealRecords } from './record-batch.ts';
 
 type DeadLetter = { partition: number; offset: bigint; value: Uint8Array | null; reason: string };
 
@@ -37,6 +37,6 @@ export const writeDeadLetters = async (
     builder.header(REASON, utf8.encode(reason));
     builder.endRecord();
   }
-  const batch = builder.finish(COMPRESSIONS.zstd);
+  const batch = await sealRecords(builder.take(), COMPRESSIONS.zstd);
   await publisher.write({ slices: [{ topic: grave, partition: 0, batch, records: dead.length }], state: [] });
 };

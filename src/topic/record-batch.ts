@@ -18,9 +18,8 @@ import { RecordView } from './record-batch-view.ts';
 export type Codec = {
   /** As the batch's attributes carry it: 1 gzip, 4 zstd. */
   readonly id: number;
-  compress(bytes: Uint8Array): Uint8Array;
-  /** The same beside the event loop; `bytes` must stay as they are until it resolves. */
-  compressBeside(bytes: Uint8Array): Promise<Uint8Array>;
+  /** Beside the event loop; `bytes` must stay as they are until it resolves. */
+  compress(bytes: Uint8Array): Promise<Uint8Array>;
   decompress(bytes: Uint8Array): Uint8Array;
 };
 
@@ -164,8 +163,8 @@ export class RecordBatchBuilder {
   /**
    * A copy of the batch with base offset 0; the builder stays as it is. Throws when there is no whole record.
    */
-  finish(codec: Codec | null = null): Uint8Array {
-    return sealRecords(this.#whole(), codec);
+  finish(): Uint8Array {
+    return sealPlain(this.#whole());
   }
 
   /**
@@ -212,25 +211,18 @@ export class RecordBatchBuilder {
   }
 }
 
-/** A batch of the records with base offset 0. */
-export const sealRecords = (taken: TakenRecords, codec: Codec | null): Uint8Array => {
+/** A batch of the records with base offset 0; they must stay as they are until it resolves. */
+export const sealRecords = async (taken: TakenRecords, codec: Codec | null): Promise<Uint8Array> => {
+  if (codec === null) return sealPlain(taken);
   const { bytes, pos } = taken.writer;
-  if (codec === null) return sealBatch(bytes.slice(0, pos), 0, taken);
-  return sealBatch(withHead(codec.compress(bytes.subarray(AT.records, pos))), codec.id, taken);
-};
-
-/** The same, compressed beside the event loop; the records must stay as they are until it resolves. */
-export const sealBeside = async (taken: TakenRecords, codec: Codec): Promise<Uint8Array> => {
-  const { bytes, pos } = taken.writer;
-  const packed = await codec.compressBeside(bytes.subarray(AT.records, pos));
-  return sealBatch(withHead(packed), codec.id, taken);
-};
-
-const withHead = (packed: Uint8Array): Uint8Array => {
+  const packed = await codec.compress(bytes.subarray(AT.records, pos));
   const batch = new Uint8Array(AT.records + packed.length);
   batch.set(packed, AT.records);
-  return batch;
+  return sealBatch(batch, codec.id, taken);
 };
+
+const sealPlain = (taken: TakenRecords): Uint8Array =>
+  sealBatch(taken.writer.bytes.slice(0, taken.writer.pos), 0, taken);
 
 const sealBatch = (batch: Uint8Array, attributes: number, taken: TakenRecords): Uint8Array => {
   const { records, baseTimestamp, maxTimestamp } = taken;

@@ -95,8 +95,9 @@ const unreferenced = async (world: ReturnType<typeof makeWorld>, newest: number)
       const rows = decodeAvroFile(
         (await world.store.read(snapshot['manifest-list'])) ?? new Uint8Array(),
         new Map(),
+        (row: Record<string, string>) => row['500'] ?? '',
       );
-      for (const row of rows) known.add((row as Record<string, string>)['500'] ?? '');
+      for (const path of rows) known.add(path);
     }
   }
   const found: string[] = [];

@@ -34,7 +34,7 @@ export const captureBench = async (t: TestContext): Promise<CaptureBench> => {
       block: EMPTY_BLOCK,
       nowUs: () => 1n,
       maxInFlightBytes: 1 << 20,
-      pack: async (taken) => sealRecords(taken, null),
+      pack: (taken) => sealRecords(taken, null),
     });
     const from = readState<Checkpoint>(publisher.state(), STATE_KEYS.checkpoint) ?? START;
     await new Capture({

@@ -151,7 +151,7 @@ plant('database words', {
 plant('machine paths', {
   rule: (text) => rules.checkForeign('docs/x.md', text),
   bad: [`see ${'/'}home/me/x`, `at ${'/'}work/x`, `https://registry.npm${'js'}.org`],
-  good: 'src/work/x and ./root/y and /tmp/z',
+  good: `src${'/'}work/x and .${'/'}root/y and ${'/'}tmp/z`,
 });
 plant('changelog', {
   rule: (text) => rules.checkChangelog('CHANGELOG.md', text),

@@ -79,8 +79,7 @@ export const runRewrite = async (request: RewriteRequest, context: EngineContext
       'ANTI JOIN deleted_row d ON d.file = l.file AND d.pos = s.file_row_number',
   );
   const sort = [...fields.key, fields.all[fields.indexOf('_order')] as IcebergField];
-  const [count] = await database.rows('SELECT count(*) FROM live_row');
-  const rows = Number(count?.[0] ?? 0);
+  const rows = opened.reduce((sum, { records, index }) => sum + records - (files.deleted.get(index) ?? 0), 0);
   const { partition, specId } = first;
   for (let pieces = Math.max(1, Math.ceil(rows / fileRows)); ; pieces *= 4) {
     const output = new OutputFiles(database, { commit, location, directory, spec });

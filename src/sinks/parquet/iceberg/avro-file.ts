@@ -78,10 +78,17 @@ const renameFields = (schema: unknown, names: FieldNames): unknown => {
 const damaged = (why: string, cause?: unknown): VarveError =>
   new VarveError('table_corrupt', `An Avro metadata file cannot be read: ${why}.`, { cause });
 
-/** All rows, longs as bigint. Throws table_corrupt for anything that is not a whole, readable file. */
-export const decodeAvroFile = (bytes: Uint8Array, names: FieldNames): readonly object[] => {
+/**
+ * What `readRow` makes of each row; longs are bigint. The file brings its own schema, which may be damaged as
+ * well: then values are of other types. Throws table_corrupt for anything that is not a whole, readable file.
+ */
+export const decodeAvroFile = <Row, Read>(
+  bytes: Uint8Array,
+  names: FieldNames,
+  readRow: (row: Row) => Read,
+): Read[] => {
   try {
-    return decode(bytes, names);
+    return decode(bytes, names).map((row) => readRow(row as Row));
   } catch (cause) {
     if (cause instanceof VarveError && /^table_/.test(cause.kind)) throw cause;
     throw damaged('it is damaged', cause);

@@ -202,11 +202,4 @@ export const decodeManifest = (
   manifest: ManifestFile,
   spec: PartitionSpec,
 ): readonly ManifestEntry[] =>
-  decodeAvroFile(bytes, ENTRY_NAMES).map((raw) => {
-    try {
-      return readEntry(raw as EntryRow, manifest, spec);
-    } catch (thrown) {
-      // The file brings its own schema, which may be damaged as well: then values are of other types.
-      throw thrown instanceof VarveError ? thrown : corrupt(manifest, 'that is not one', thrown);
-    }
-  });
+  decodeAvroFile(bytes, ENTRY_NAMES, (row: EntryRow) => readEntry(row, manifest, spec));
