@@ -19,6 +19,7 @@ const FRAME_BYTES = 5;
 const cells = Array.from({ length: DISTINCT_ROWS }, (_, at) => makeRow(at + 1));
 const writer = new EnvelopeWriter(envelope, { keyId: 1, valueId: 2 });
 const builder = new RecordBatchBuilder();
+const partitions = [builder];
 const change = new Change();
 const row: RowChange<unknown> = {
   kind: 'row',
@@ -42,7 +43,7 @@ const encodeAll = (): void => {
     position.lsnLow = at * 200;
     row.ordinal = at;
     row.after = cells[at] ?? null;
-    writer.write(builder, change.setRow(row));
+    writer.write(partitions, change.setRow(row));
   }
 };
 

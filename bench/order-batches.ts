@@ -41,6 +41,7 @@ export type TopicEnd = { offset: bigint; transaction: bigint };
 export const makeFeedBatch = (changes: readonly IdChange[], end: TopicEnd): FeedBatch => {
   const writer = new EnvelopeWriter(envelope, { keyId: KEY_ID, valueId: VALUE_ID }, { tombstones: false });
   const builder = new RecordBatchBuilder();
+  const partitions = [builder];
   const change = new Change();
   const row: RowChange<unknown> = {
     kind: 'row',
@@ -68,7 +69,7 @@ export const makeFeedBatch = (changes: readonly IdChange[], end: TopicEnd): Feed
       row.before = op === 'd' ? cells : null;
       row.beforeIsKey = op === 'd';
       row.after = op === 'd' ? null : cells;
-      writer.write(builder, change.setRow(row));
+      writer.write(partitions, change.setRow(row));
     }
     const batch = builder.finish();
     builder.reset();

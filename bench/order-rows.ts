@@ -2,10 +2,11 @@
 // them. For loops that need records and no server.
 import { makeSourceBlock, makeSourcePosition } from '../connectors/postgres/source-block.ts';
 import { type ColumnShape, makeEncoders, prepareTable } from '../connectors/postgres/table.ts';
-import { mapType, type SourceType } from '../connectors/postgres/type-map.ts';
+import { compileTypeMap, type SourceType } from '../connectors/postgres/type-map.ts';
 import { CELL_NULL, CELL_VALUE, type Cells, makeCells } from '../src/change/row.ts';
 import type { TableName } from '../src/change/schema.ts';
 import { prepareEnvelope } from '../src/topic/envelope.ts';
+import { DEFAULT_FORMATS } from '../src/topic/format.ts';
 import type { PreparedTable } from '../src/topic/prepared-table.ts';
 import { PIPELINE, TABLE } from './database.ts';
 
@@ -38,23 +39,17 @@ const sourceType = (name: string, oid: number): SourceType => ({
   labels: [],
 });
 
+const mapType = compileTypeMap(DEFAULT_FORMATS);
+
 const makeTable = (): PreparedTable => {
   const types = new Map(COLUMNS.map(([, name, oid]) => [oid, sourceType(name, oid)]));
-  const shapes = COLUMNS.map(
-    ([name, sourceTypeName, typeOid, typmod = -1], at): ColumnShape => ({
-      id: at + 1,
-      name,
-      sourceType: sourceTypeName,
-      optional: at > 0,
-      typeOid,
-      typmod,
-    }),
-  );
-  const columns = shapes.map(({ typeOid, typmod, ...column }) => ({
-    ...column,
-    type: mapType(typeOid, typmod, types).connect,
-  }));
-  const encode = makeEncoders({ name: NAME, columns: shapes, types }, false);
+  const shapes = COLUMNS.flatMap(([name, sourceTypeName, typeOid, typmod = -1], at): ColumnShape[] => {
+    const mapped = mapType(typeOid, typmod, { types });
+    const column = { id: at + 1, name, sourceType: sourceTypeName, optional: at > 0 };
+    return mapped === null ? [] : [{ ...column, mapped, hidden: null }];
+  });
+  const columns = shapes.map(({ mapped, hidden: _, ...column }) => ({ ...column, type: mapped.connect }));
+  const encode = makeEncoders({ name: NAME, columns: shapes }, false);
   const table: PreparedTable = prepareTable({ name: NAME, columns, key: [0] }, encode, {
     checkUtf8: false,
     relax: () => table,

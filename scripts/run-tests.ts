@@ -6,7 +6,9 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type ComponentUse, REQUIRED_COMPONENTS } from '../test/support/components.ts';
+import { ensureKafka } from '../test/support/kafka-install.ts';
 import { ensurePyIceberg, ensureSpark } from '../test/support/readers.ts';
+import { ensureRegistry } from '../test/support/schema-registry.ts';
 import { type TestLevel, testFiles } from './test-files.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -24,6 +26,8 @@ export const runTests = async (level: TestLevel, only: readonly string[]): Promi
     // Before the tests, so that parallel test files do not install the same thing twice.
     await ensurePyIceberg();
     await ensureSpark();
+    await ensureKafka();
+    await ensureRegistry();
   }
   const folder = mkdtempSync(join(tmpdir(), 'varve-run-'));
   const record = { components: join(folder, 'components'), counts: join(folder, 'counts') };

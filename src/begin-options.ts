@@ -12,7 +12,7 @@ import { Outbox } from './topic/outbox.ts';
 /** Every pair is found before anything is published: half a table cannot be taken back. */
 const refuseMeetingNames = (config: Config, tables: readonly TableName[]): void => {
   const claims = new Map<string, TableName>();
-  for (const table of tables) claimTopic(claims, config.name, table);
+  for (const table of tables) claimTopic(claims, config.topic.prefix, table);
   if (config.table !== undefined) tableDirectories(tables.map(([namespace, name]) => ({ namespace, name })));
 };
 
@@ -34,14 +34,16 @@ export const beginOptions = (
   const { config, kind, publisher, progress, nowMs, steadyMs, nowUs, packRecords } = parts;
   const outbox = new Outbox({
     publisher,
-    prefix: config.name,
+    prefix: config.topic.prefix,
     block: source.block,
+    names: config.topic.format.names,
     nowUs,
     maxInFlightBytes: MAX_IN_FLIGHT_BYTES,
     pack: packRecords,
   });
   return {
     name: config.name,
+    prefix: config.topic.prefix,
     kind,
     source,
     publisher,
@@ -51,7 +53,7 @@ export const beginOptions = (
     capture: () => ({
       reader: source.log(),
       maxTransactionBytes: config.topic.max_transaction_mb << 20,
-      topicOf: (table) => topicName(config.name, table),
+      topicOf: (table) => topicName(config.topic.prefix, table),
       nowMs: steadyMs,
       onDurable: (checkpoint, events) => progress.captured(checkpoint, events),
     }),

@@ -28,6 +28,8 @@ import {
 
 export type BeginOptions = {
   name: string;
+  /** What topic names begin with. */
+  prefix: string;
   kind: string;
   source: Source;
   publisher: Publisher;
@@ -63,9 +65,8 @@ export const refuseForeignOwner = ({ name, kind, state }: Owner): void => {
   if (identity === null || (identity.pipeline === name && identity.kind === kind)) return;
   throw new VarveError(
     'state_foreign',
-    `This topic directory belongs to pipeline ${identity.pipeline} (${identity.kind}), not to ${name} ` +
-      `(${kind}). ` +
-      'Give each pipeline its own topic.path.',
+    `This topic belongs to pipeline ${identity.pipeline} (${identity.kind}), not to ${name} (${kind}). ` +
+      'Give each pipeline its own topic.path, or in Kafka its own topic.prefix.',
     { facts: { owner: identity.pipeline, name } },
   );
 };
@@ -77,12 +78,12 @@ const refuseForeignState = async ({ name, kind, source, publisher }: BeginOption
   if (identity !== null) await source.verifyIdentity(identity.source);
 };
 
-const refuseStaleTables = ({ publisher, again, name }: BeginOptions): void => {
+const refuseStaleTables = ({ publisher, again, prefix }: BeginOptions): void => {
   for (const key of publisher.state().keys()) {
     if (!key.startsWith(STATE_KEYS.stale(''))) continue;
     const stale = read<StaleRecord>(publisher, key);
     if (stale === null) continue;
-    if (again.some((table) => topicName(name, table) === topicName(name, stale.table))) continue;
+    if (again.some((table) => topicName(prefix, table) === topicName(prefix, stale.table))) continue;
     throw new VarveError(
       'table_stale',
       `Rows of ${tableText(stale.table)} changed without events (${stale.reason}), and it was not read ` +
@@ -174,7 +175,7 @@ const readTables = async (
   { begun, tables }: { begun: Begun; tables: readonly TableName[] },
   signal: AbortSignal,
 ): Promise<Begun> => {
-  const { source, publisher, outbox, selection, snapshot, capture, onProgress, onStep, name } = options;
+  const { source, publisher, outbox, selection, snapshot, capture, onProgress, onStep, prefix } = options;
   await source.prepare(tables);
   const request = { tables, parallel: snapshot.parallel };
   const session = await durably('begin.more_opened', () => source.snapshotMore(request));
@@ -193,7 +194,7 @@ const readTables = async (
       { session, outbox, epoch, parallel: snapshot.parallel, sweep: true, onProgress },
       signal,
     );
-    const mended = tables.map((table) => [STATE_KEYS.stale(topicName(name, table)), null] as const);
+    const mended = tables.map((table) => [STATE_KEYS.stale(topicName(prefix, table)), null] as const);
     await writeState(options, { ...(await identityRecord(options)), ...Object.fromEntries(mended) });
     return { checkpoint: readCheckpoint(publisher) ?? checkpoint, epoch };
   } finally {
@@ -202,12 +203,12 @@ const readTables = async (
 };
 
 const tablesToRead = async (options: BeginOptions): Promise<TableName[]> => {
-  const { publisher, again, name, snapshot } = options;
+  const { publisher, again, prefix, snapshot } = options;
   if (snapshot.mode === 'never' && again.length === 0) return [];
   const tables = await listTables(options);
   const wanted = new Set(again.map(tableText));
   return tables.filter((table) => {
-    const record = read<SnapshotRecord>(publisher, STATE_KEYS.snapshot(topicName(name, table)));
+    const record = read<SnapshotRecord>(publisher, STATE_KEYS.snapshot(topicName(prefix, table)));
     return wanted.has(tableText(table)) || (snapshot.mode === 'initial' && record?.done !== true);
   });
 };
@@ -237,9 +238,8 @@ export const begin = async (options: BeginOptions, signal: AbortSignal): Promise
   if (await source.isFresh()) return startAnew(options, signal);
   throw new VarveError(
     'state_lost',
-    `The source knows pipeline ${options.name}, but its topic directory holds no state: it was lost or ` +
-      'another one is ' +
-      'named. Put the directory back, or run varve reset FILE and start again.',
+    `The source knows pipeline ${options.name}, but its topic holds no state: it was lost, or another one ` +
+      'is named. Put it back, or run varve reset FILE and start again.',
     { facts: { pipeline: options.name } },
   );
 };

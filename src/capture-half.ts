@@ -27,9 +27,12 @@ const measureBehind = async ({ progress }: PipelineParts, source: Source): Promi
 };
 
 const captureOnce = async (parts: PipelineParts, options: RunOptions, signal: AbortSignal): Promise<void> => {
-  await parts.publisher.recover();
   const source = await parts.source();
   try {
+    // Who takes the topic over stops whoever has it: never somebody who is at work.
+    await source.verifyFree();
+    await parts.publisher.recover();
+    await parts.onWriter?.();
     const end: ResumePoint | null = options.untilCaughtUp ? await source.end() : null;
     const beginning = beginOptions(parts, source, options.tables ?? []);
     const { checkpoint, epoch } = await begin(beginning, signal);

@@ -6,6 +6,7 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import { type Document, isMap, isNode, isPair, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { type Config, configSchema } from './config.ts';
+import { resolveTopic } from './config-topic.ts';
 import { VarveError } from './errors.ts';
 import { secretsIn } from './secrets.ts';
 
@@ -38,25 +39,60 @@ const nearest = (word: string, among: readonly string[]): string => {
     : '';
 };
 
-const keysAllowedAt = (schema: z.ZodType<unknown>, path: Path): readonly string[] => {
+/** Of a union, the member that the value is meant for: by its discriminator, else the one with keys. */
+const memberFor = (union: z.ZodUnion, value: unknown): unknown => {
+  const key = union instanceof z.ZodDiscriminatedUnion ? union.def.discriminator : undefined;
+  const said = key === undefined ? undefined : (value as Record<string, unknown> | null | undefined)?.[key];
+  return union.options.find((option) => {
+    if (!(option instanceof z.ZodObject)) return false;
+    return key === undefined || z.safeParse(option.shape[key], said).success;
+  });
+};
+
+const keysAllowedAt = (schema: z.ZodType<unknown>, root: unknown, path: Path): readonly string[] => {
   let at: unknown = schema;
+  let value = root;
   for (const step of [...path, undefined]) {
-    while (at instanceof z.ZodDefault || at instanceof z.ZodOptional) at = at.unwrap();
-    if (!(at instanceof z.ZodObject)) return [];
-    if (step === undefined) return Object.keys(at.shape);
-    at = at.shape[String(step)];
+    for (;;) {
+      if (at instanceof z.ZodDefault || at instanceof z.ZodOptional || at instanceof z.ZodNullable)
+        at = at.unwrap();
+      else if (at instanceof z.ZodPipe) at = at.in;
+      else if (at instanceof z.ZodUnion) at = memberFor(at, value);
+      else break;
+    }
+    if (step === undefined) return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
+    if (at instanceof z.ZodObject) at = at.shape[String(step)];
+    else if (at instanceof z.ZodRecord) at = at.valueType;
+    else return [];
+    value = (value as Record<PropertyKey, unknown> | null | undefined)?.[step];
   }
   return [];
 };
 
-const describeIssue = (schema: z.ZodType<unknown>, issue: z.core.$ZodIssue): Mistake[] => {
+/** The mistakes inside of the union's member that the value is meant for; none when it is of another type. */
+const insideUnion = (issue: z.core.$ZodIssueInvalidUnion): readonly z.core.$ZodIssue[] => {
+  const isElsewhere = ({ code, path }: z.core.$ZodIssue): boolean =>
+    path.length === 0 && (code === 'invalid_type' || code === 'invalid_value');
+  return issue.errors.find((issues) => !issues.some(isElsewhere)) ?? [];
+};
+
+const describeIssue = (schema: z.ZodType<unknown>, root: unknown, issue: z.core.$ZodIssue): Mistake[] => {
   const path = issue.path;
   if (issue.code === 'unrecognized_keys') {
-    const allowed = keysAllowedAt(schema, path);
+    const allowed = keysAllowedAt(schema, root, path);
     return issue.keys.map((key) => ({
       path: [...path, key],
       message: `unknown key ${key}${nearest(key, allowed)} (allowed: ${allowed.join(', ')})`,
     }));
+  }
+  if (issue.code === 'invalid_key') {
+    return issue.issues.map(({ message }) => ({ path, message }));
+  }
+  if (issue.code === 'invalid_union') {
+    const inner = insideUnion(issue).flatMap((deeper) =>
+      describeIssue(schema, root, { ...deeper, path: [...path, ...deeper.path] }),
+    );
+    if (inner.length > 0) return inner;
   }
   if (issue.code === 'invalid_type' && issue.input === undefined) {
     return [{ path, message: `${String(path.at(-1))} is missing (${issue.message})` }];
@@ -172,7 +208,9 @@ export const loadConfig = async (
   );
   const schema = configSchema(await sourceSchema(value, connectors));
   const parsed = schema.safeParse(value ?? {}, { reportInput: true });
-  const found = parsed.success ? [] : parsed.error.issues.flatMap((issue) => describeIssue(schema, issue));
+  const found = parsed.success
+    ? []
+    : parsed.error.issues.flatMap((issue) => describeIssue(schema, value, issue));
   // An empty secret fails its own key's check as well; the missing secret is the cause worth reading.
   const all = [
     ...mistakes,
@@ -193,7 +231,7 @@ export const loadConfig = async (
     isAbsolute(relative) ? relative : resolve(baseDir, relative);
   return Object.freeze({
     ...config,
-    topic: { ...config.topic, path: absolute(config.topic.path) },
+    topic: resolveTopic(config.topic, config.name, absolute),
     table: config.table && { ...config.table, location: absolute(config.table.location) },
     http: config.http,
     file,

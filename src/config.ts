@@ -1,26 +1,12 @@
 // Owns what a pipeline file may say: one schema, from which the types, the defaults, the checks and the
-// editors' JSON Schema come. Knows no database: the `source:` part is the connector's. Reading the file is
-// config-file.ts's.
+// editors' JSON Schema come. Knows no database: the `source:` part is the connector's. `topic:` and
+// `columns:` are in files beside it; reading the file is config-file.ts's.
 import { z } from 'zod';
+import { columnsSchema } from './config-columns.ts';
+import { type TopicConfig, topicSchema } from './config-topic.ts';
+import type { ColumnRules } from './topic/format.ts';
 
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d{1,5}$/;
-
-const topic = z.strictObject({
-  kind: z.literal('embedded').default('embedded').describe('Where changes are published.'),
-  path: z.string().min(1).default('./var/topic').describe('Directory of the embedded topic.'),
-  retention_hours: z.number().positive().default(168).describe('Changes older than this may go.'),
-  retention_gb: z
-    .number()
-    .positive()
-    .default(10)
-    .describe('The oldest changes go, or writing waits, beyond this.'),
-  max_transaction_mb: z
-    .number()
-    .min(1)
-    .max(1024)
-    .default(64)
-    .describe('A larger source transaction is published in parts.'),
-});
 
 const table = z.strictObject({
   location: z.string().min(1).describe('Directory of the tables: <location>/<schema>/<table>.'),
@@ -88,14 +74,14 @@ export const configSchema = <Options>(source: z.ZodType<Options>) =>
       .regex(/^[a-z][a-z0-9_]{0,39}$/, 'lower-case letters, digits and _, a letter first, at most 40')
       .describe('Name of the pipeline; topics and everything it makes in the source derive from it.'),
     source,
-    topic: topic.default(topic.parse({})),
+    topic: topicSchema.default(topicSchema.parse({})),
+    columns: columnsSchema,
     table: table.optional().describe('Absent: topic only.'),
     snapshot: snapshot.default(snapshot.parse({})),
     http: http.optional().describe('Absent: no HTTP.'),
     log: log.default(log.parse({})),
   });
 
-type TopicConfig = Readonly<z.output<typeof topic>>;
 type TableConfig = Readonly<z.output<typeof table>>;
 
 /** A resolved file: every default visible, references replaced, paths absolute. */
@@ -103,6 +89,8 @@ export type Config<Options = unknown> = Readonly<{
   name: string;
   source: Options;
   topic: TopicConfig;
+  /** By `schema.table.column`. */
+  columns: ColumnRules;
   table: TableConfig | undefined;
   snapshot: Readonly<z.output<typeof snapshot>>;
   http: Readonly<z.output<typeof http>> | undefined;

@@ -5,6 +5,7 @@ import type { LogReader } from './capture/log-reader.ts';
 import type { ResumePoint } from './change/event.ts';
 import type { TableName, TableSchema } from './change/schema.ts';
 import type { SnapshotSession } from './snapshot/chunk-reader.ts';
+import type { ColumnRules, Formats } from './topic/format.ts';
 import type { PreparedTable, SourceBlock } from './topic/prepared-table.ts';
 
 export type Finding = { level: 'error' | 'warning' | 'ok'; what: string; fix: string | null };
@@ -33,6 +34,8 @@ export type Source = {
   prepare(tables: readonly TableName[]): Promise<void>;
   /** Drops what a crashed start of our own left behind. */
   dropUnused(): Promise<void>;
+  /** Throws `log_busy`, naming who: another process of this pipeline reads the log or the tables now. */
+  verifyFree(): Promise<void>;
   /** True when nothing of this pipeline exists in the source yet. */
   isFresh(): Promise<boolean>;
   /** Opens the log at a new point and fixes one state of the tables at the very same point. */
@@ -64,6 +67,10 @@ export type SourceContext = {
    * noticed.
    */
   knownSchema?: (name: TableName) => TableSchema | null;
+  /** How values are published; Debezium's defaults if absent. */
+  formats?: Formats;
+  /** What is hidden of columns before anything is stored. */
+  columns?: ColumnRules;
 };
 
 export type Connector<Options> = {

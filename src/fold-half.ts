@@ -40,7 +40,7 @@ const foldTopic = async (
       finish,
       onCommit: (report: CommitReport, offsets: ReadonlyMap<number, bigint>) => {
         commits++;
-        progress.folded(topic, report, offsets.get(0) ?? 0n);
+        progress.folded(topic, report, offsets);
       },
     };
     await runFold(fold, signal).finally(() => opened.close());

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import type { Connectors, Context } from './cli/command.ts';
 import { COMMANDS } from './cli/commands.ts';
 import { makeOutput } from './cli/output.ts';
+import { embeddedTopic } from './cli/topic-embedded.ts';
 import { armCrashPoint } from './crash-point.ts';
 import { asVarveError, VarveError } from './errors.ts';
 import { makeScrub } from './secrets.ts';
@@ -70,6 +71,8 @@ const dispatch = async (argv: readonly string[], secrets: string[]): Promise<num
     flags: parsed.values as Context['flags'],
     output: makeOutput({ stdout: process.stdout, stderr: process.stderr, json: parsed.values.json === true }),
     connectors: CONNECTORS,
+    topics: async (kind) =>
+      kind === 'kafka' ? (await import('./cli/topic-kafka.ts')).kafkaTopic : embeddedTopic,
     environment: process.env,
     usage: command.usage,
     version: version(),

@@ -13,6 +13,8 @@ export type PipelineParts = {
   kind: string;
   source: () => Promise<Source>;
   publisher: Publisher;
+  /** Called each time the publisher has become the one writer of its topic. */
+  onWriter?: () => Promise<void>;
   feed: Feed;
   /** Null: topic only. */
   sink: Sink | null;

@@ -15,8 +15,8 @@ type TableProgress = {
   commits: number;
   dead: number;
   lastCommitMs: number;
-  /** Next offset to read. */
-  offset: bigint;
+  /** Next offset to read, by partition. */
+  offsets: ReadonlyMap<number, bigint>;
 };
 
 /** What a half of the pipeline is told apart by: the capture, or a topic that is folded. */
@@ -100,9 +100,9 @@ export class Progress {
     this.#telemetry.gauge('varve_source_behind_bytes', bytes);
   }
 
-  folded(topic: string, report: CommitReport, offset: bigint): void {
-    const known = this.tables.get(topic) ?? { events: 0, commits: 0, dead: 0, lastCommitMs: 0, offset };
-    known.offset = offset;
+  folded(topic: string, report: CommitReport, offsets: ReadonlyMap<number, bigint>): void {
+    const known = this.tables.get(topic) ?? { events: 0, commits: 0, dead: 0, lastCommitMs: 0, offsets };
+    known.offsets = offsets;
     known.events += report.events;
     known.commits++;
     known.dead += report.dead;

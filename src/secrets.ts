@@ -1,8 +1,11 @@
 // Owns what must never be printed, and taking it out of what is. Knows no configuration and no place to print
 // to.
 
-/** Keys of a file whose values are secret however they got there. */
-const SECRET_KEY = /password|secret|token|^key$/i;
+/**
+ * Keys of a file whose values are secret however they got there. Not those with a dot, which name somebody's
+ * tables and columns.
+ */
+const SECRET_KEY = /^(?:[a-z_]*(?:password|secret|token)|key|salt)$/i;
 
 const decoded = (text: string): string => {
   try {

@@ -20,7 +20,8 @@ type TableStatus = {
   /** none: not asked for; running: rows are still being read. */
   snapshot: 'none' | 'running' | 'done';
   /**
-   * Records ever published, and those that the table's last commit does not cover yet; null without a table.
+   * Offsets ever given away, and those that the table's last commit does not cover yet (null without a table):
+   * records, and in Kafka the ends of transactions as well.
    */
   end: number;
   waiting: number | null;
@@ -36,12 +37,27 @@ type PipelineStatus = {
   epoch: number | null;
   /** Milliseconds since the newest captured change was committed at the source. */
   newestChangeAgeMs: number | null;
-  /** Size of the topic on disk. */
-  topicBytes: number;
+  /** Size of the topic on this machine's disk; null: it is elsewhere. */
+  topicBytes: number | null;
   tables: TableStatus[];
 };
 
 const withoutOffsets = ({ offsets: _, ...shown }: TableSummary): TableStatus['summary'] => shown;
+
+/** Sums over a topic's partitions; `folded`: next offset to read, by partition. */
+export const measureTopic = async (
+  feed: Feed,
+  topic: string,
+  folded: ReadonlyMap<number, bigint>,
+): Promise<{ end: number; waiting: number }> => {
+  const sums = { end: 0, waiting: 0 };
+  for (let partition = 0; partition < (await feed.partitions(topic)); partition++) {
+    const { start, end } = await feed.ends(topic, partition);
+    sums.end += Number(end);
+    sums.waiting += Number(end - (folded.get(partition) ?? start));
+  }
+  return sums;
+};
 
 const tableStatus = async (
   config: Config,
@@ -49,16 +65,15 @@ const tableStatus = async (
   { topic, record, state }: { topic: string; record: SchemaRecord; state: ReadonlyMap<string, string> },
 ): Promise<TableStatus> => {
   const snapshot = readState<SnapshotRecord>(state, STATE_KEYS.snapshot(topic));
-  const { end, start } = await feed.ends(topic, 0);
   const [namespace, name] = record.table;
   const summary = config.table ? await readTableSummary(config.table.location, { namespace, name }) : null;
-  const folded = summary?.offsets.get(0) ?? start;
+  const { end, waiting } = await measureTopic(feed, topic, summary?.offsets ?? new Map());
   return {
     topic,
     table: `${namespace}.${name}`,
     snapshot: snapshot === null ? 'none' : snapshot.done ? 'done' : 'running',
-    end: Number(end),
-    waiting: config.table ? Number(end - folded) : null,
+    end,
+    waiting: config.table ? waiting : null,
     summary: summary === null ? null : withoutOffsets(summary),
   };
 };
@@ -91,7 +106,7 @@ export const pipelineStatus = async (config: Config, feed: Feed, nowMs: number):
     sentence: status?.sentence ?? null,
     resume: checkpoint?.resume ?? null,
     epoch: readState<{ epoch: number }>(state, STATE_KEYS.epoch)?.epoch ?? null,
-    topicBytes: await topicBytes(config.topic.path),
+    topicBytes: config.topic.kind === 'embedded' ? await topicBytes(config.topic.path) : null,
     newestChangeAgeMs: commitMs === 0 ? null : Math.max(0, nowMs - commitMs),
     tables,
   };

@@ -44,7 +44,11 @@ test('defaults are filled in, paths are absolute, references are resolved and ke
   assert.deepEqual(config.secrets, ['lake://u:pw@host', 'pw']);
   assert.equal(config.table?.location, join(path, '..', 'tables'));
   assert.equal(config.table?.commit_interval_ms, 5000);
+  assert.ok(config.topic.kind === 'embedded');
   assert.equal(config.topic.path, join(path, '..', 'var/topic'));
+  assert.equal(config.topic.prefix, 'shop');
+  assert.equal(config.topic.format.decimal, 'precise');
+  assert.deepEqual(config.columns, {});
   assert.deepEqual(config.snapshot, { mode: 'initial', parallel: 2 });
   assert.equal(config.http, undefined);
 });

@@ -3,7 +3,8 @@
 import type { ConnectDefault, ConnectType } from '../../src/change/schema.ts';
 import { ByteWriter } from '../../src/topic/byte-writer.ts';
 import { type Fail, readText } from './encode-scan.ts';
-import type { MappedType, SourceType } from './type-map.ts';
+import type { SourceType } from './type-map.ts';
+import type { MappedType } from './type-modes.ts';
 
 /** What stands for the value of a function, by type: the types that Debezium gives defaults at all. */
 const FUNCTION_VALUE: Readonly<Record<string, string>> = {

@@ -29,6 +29,8 @@ export type LiveTable = {
   /** Column ids in key order, empty where there is none. */
   primaryKey: number[];
   identityIndex: number[];
+  /** Columns of each index that no two rows can share. */
+  uniqueKeys: number[][];
 };
 
 const KEY_OF = (condition: string): string => `
@@ -47,6 +49,10 @@ const TABLES_SQL = `
     'oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname,
     'replicaIdentity', c.relreplident,
     'primaryKey', ${KEY_OF('i.indisprimary')}, 'identityIndex', ${KEY_OF('i.indisreplident')},
+    'uniqueKeys', coalesce((
+      SELECT json_agg((i.indkey::int2[])[0:i.indnkeyatts - 1]) FROM pg_index i
+       WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
+         AND i.indpred IS NULL AND i.indexprs IS NULL), '[]'),
     'columns', coalesce((
       SELECT json_agg(json_build_object('id', a.attnum, 'name', a.attname, 'typeOid', a.atttypid::int8,
                'typmod', a.atttypmod, 'notNull', a.attnotnull, 'dropped', a.attisdropped,

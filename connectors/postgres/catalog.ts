@@ -9,22 +9,32 @@ import {
   type TableSchema,
   tableText,
 } from '../../src/change/schema.ts';
+import { type ColumnRules, DEFAULT_FORMATS, type Formats } from '../../src/topic/format.ts';
 import type { PreparedTable } from '../../src/topic/prepared-table.ts';
+import { chooseKey, refuseHiddenKey, refuseUnmatched, rulesOf } from './catalog-choices.ts';
 import { constantDefault } from './catalog-default.ts';
 import { holdsAnyBytes, type LiveTable, readTables, readTypes, type TypeRef } from './catalog-queries.ts';
 import type { Resolution } from './log-reader-events.ts';
 import type { RelationMessage } from './pgoutput.ts';
-import { type ColumnShape, makeEncoders, prepareTable, relaxColumn } from './table.ts';
+import { type ColumnShape, hiddenBy, makeEncoders, prepareTable, relaxColumn, shownType } from './table.ts';
 import { type Evidence, findKey, matchColumns } from './table-columns.ts';
-import { mapType, type SourceType } from './type-map.ts';
+import { compileTypeMap, type SourceType, type TypeMap } from './type-map.ts';
 
-type CatalogOptions = {
+type CatalogOptions = CatalogChoices & {
   /** With the settings that fix how values are printed (connection.ts); nothing else uses it meanwhile. */
   client: pg.ClientBase;
   /** Which tables are captured; leaves are asked by the name of their root. */
   selects: (name: TableName) => boolean;
+};
+
+/** What the pipeline says of its tables. */
+export type CatalogChoices = {
   /** The schema last in force under this name, from the state; null: none. */
   known: (name: TableName) => TableSchema | null;
+  /** How values are published; Debezium's defaults if absent. */
+  formats?: Formats;
+  /** What is hidden of columns; nothing if absent. */
+  rules?: ColumnRules;
 };
 
 /** A table as the catalog has it now; `table` has its columns as the log would describe them. */
@@ -39,9 +49,13 @@ const FIRST_USER_OID = 16_384;
 /** What one lookup of types gave: how each ref is written, and all that they are made of. */
 type TypeFacts = { types: Map<number, SourceType>; texts: string[] };
 
+/** A column of the log, by its id. */
+type KnownColumn = TypeRef & { id: number; name: string; isNullable: boolean; isRelaxed: boolean };
+
 export class Catalog {
   readonly #options: CatalogOptions;
   readonly #checkUtf8: boolean;
+  readonly #mapType: TypeMap;
   readonly #builtIn = new Map<number, SourceType>();
   readonly #builtInTexts = new Map<string, string>();
   /** By name, then by all that the encoders depend on: the same schema is the same object. */
@@ -54,6 +68,7 @@ export class Catalog {
   private constructor(options: CatalogOptions, checkUtf8: boolean) {
     this.#options = options;
     this.#checkUtf8 = checkUtf8;
+    this.#mapType = compileTypeMap(options.formats ?? DEFAULT_FORMATS);
   }
 
   /** Throws what the server answers as a VarveError, as every method does. */
@@ -63,8 +78,10 @@ export class Catalog {
 
   /**
    * All selected tables, by name, without generated columns, which the log leaves out too. Two round trips.
+   * `toRead`: their rows will be, so no rule may go without its column; what is known by the state already
+   * is otherwise only listed, because the log may still tell of a column that is gone.
    */
-  async tables(): Promise<CatalogTable[]> {
+  async tables({ toRead = false } = {}): Promise<CatalogTable[]> {
     const live = (await readTables(this.#options.client, null)).filter((table) =>
       this.#options.selects([table.schema, table.name]),
     );
@@ -76,7 +93,8 @@ export class Catalog {
       const texts = facts.texts.slice(from, from + relation.columns.length);
       from += relation.columns.length;
       const evidence = { live: table, previous: null, isLeaf: false };
-      const prepared = this.#prepare(relation, evidence, { types: facts.types, texts });
+      const mustMatch = toRead || this.#options.known([table.schema, table.name]) === null;
+      const prepared = this.#prepare(relation, evidence, { types: facts.types, texts, mustMatch });
       return { oid: table.oid, table: prepared };
     });
   }
@@ -96,43 +114,71 @@ export class Catalog {
     const table = this.#prepare(
       { ...relation, schema: name[0], name: name[1] },
       { live, previous, isLeaf },
-      facts,
+      { ...facts, mustMatch: true },
     );
     this.#logged.set(tableText(name), table.schema);
     return { table, truncatable: !isLeaf };
   }
 
-  #prepare(relation: RelationMessage, evidence: Evidence, { types, texts }: TypeFacts): PreparedTable {
+  #prepare(
+    relation: RelationMessage,
+    evidence: Evidence,
+    { types, texts, mustMatch }: TypeFacts & { mustMatch: boolean },
+  ): PreparedTable {
     const name: TableName = [relation.schema, relation.name];
     const ids = matchColumns(relation.columns, evidence);
-    const key = findKey(relation, ids, evidence);
-    const relaxed = this.#relaxed.get(tableText(name));
-    const shapes = relation.columns.map((logged, at): ColumnShape => {
-      const id = ids[at] as number;
-      const live = evidence.live?.columns.find((column) => column.id === id && !column.dropped);
-      const former = evidence.previous?.columns.find((column) => column.id === id);
-      const isRequired = live?.notNull ?? former?.optional === false;
-      return {
-        id,
-        name: logged.name,
-        typeOid: logged.typeOid,
-        typmod: logged.typmod,
-        sourceType: texts[at] as string,
-        optional: !(isRequired || key.includes(id)) || relaxed?.has(id) === true,
-      };
+    const known = relation.columns.map((logged, at) => this.#know(name, logged, ids[at] as number, evidence));
+    const key = this.#findKey(relation, known, evidence);
+    const rules = rulesOf(this.#options.rules ?? {}, name);
+    if (mustMatch) refuseUnmatched(rules, name, { relation, live: evidence.live });
+    const nameOf = (id: number): string => known.find((column) => column.id === id)?.name ?? '';
+    refuseHiddenKey(rules, name, key.map(nameOf));
+    const shapes = known.flatMap((column, at): (ColumnShape & KnownColumn)[] => {
+      const { id, typeOid, typmod } = column;
+      const rule = rules.get(column.name);
+      const isKey = key.includes(id);
+      const mapped = this.#mapType(typeOid, typmod, { types, isKey });
+      if (mapped === null || rule?.rule === 'drop') return [];
+      const hidden = rule === undefined ? null : hiddenBy(rule, typeOid, { typmod, types });
+      const optional = column.isRelaxed || (column.isNullable && !isKey);
+      return [{ ...column, sourceType: texts[at] as string, optional, mapped, hidden }];
     });
     shapes.sort((a, b) => a.id - b.id);
     const columns = shapes.map((shape): Column => {
-      const { typeOid, typmod, ...column } = shape;
-      const live = evidence.live?.columns.find(({ id, dropped }) => id === shape.id && !dropped);
-      const mapped = mapType(typeOid, typmod, types);
-      const value = constantDefault(live?.default ?? null, types.get(typeOid), mapped);
-      return { ...column, type: mapped.connect, ...withDefault(value) };
+      const { id, typeOid, mapped, hidden, sourceType, optional } = shape;
+      const live = evidence.live?.columns.find((column) => column.id === id && !column.dropped);
+      // A hidden column's default might be what is to be hidden.
+      const expression = hidden === null ? (live?.default ?? null) : null;
+      const value = constantDefault(expression, types.get(typeOid), mapped);
+      return { id, name: shape.name, sourceType, optional, type: shownType(shape), ...withDefault(value) };
     });
     const at = new Map(columns.map((column, index) => [column.id, index]));
     const schema = { name, columns, key: key.map((id) => at.get(id) as number) };
     const refs = shapes.map(({ typeOid, typmod }) => ({ typeOid, typmod }));
-    return this.#intern(schema, refs, () => makeEncoders({ name, columns: shapes, types }, this.#checkUtf8));
+    return this.#intern(schema, refs, () => makeEncoders({ name, columns: shapes }, this.#checkUtf8));
+  }
+
+  #know(
+    table: TableName,
+    { name, typeOid, typmod }: RelationMessage['columns'][number],
+    id: number,
+    { live, previous }: Evidence,
+  ): KnownColumn {
+    const now = live?.columns.find((column) => column.id === id && !column.dropped);
+    const former = previous?.columns.find((column) => column.id === id);
+    const isRequired = now?.notNull ?? former?.optional === false;
+    const isRelaxed = this.#relaxed.get(tableText(table))?.has(id) === true;
+    return { id, name, typeOid, typmod, isNullable: !isRequired, isRelaxed };
+  }
+
+  #findKey(relation: RelationMessage, columns: readonly KnownColumn[], evidence: Evidence): number[] {
+    const chosen = this.#options.formats?.keyColumns[tableText([relation.schema, relation.name])];
+    if (chosen !== undefined) return chooseKey(chosen, columns, { relation, live: evidence.live });
+    return findKey(
+      relation,
+      columns.map(({ id }) => id),
+      evidence,
+    );
   }
 
   #intern(

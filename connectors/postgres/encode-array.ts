@@ -134,23 +134,51 @@ export const encodeVector =
 
 const tokenText = (tokens: Tokens): string => readText(tokens.bytes, tokens.start, tokens.end);
 
-/** hstore as a JSON object of strings and nulls, in the order of the source's text. */
-export const encodeHstore: MakeEncoder = (fail) => {
-  const tokens = new Tokens();
-  return (bytes, start, end, out) => {
-    const members: string[] = [];
+/** hstore's pairs in the order of the source's text; `value` null where the source has NULL. */
+const readPairs =
+  (fail: Fail) =>
+  (bytes: Uint8Array, start: number, end: number, tokens: Tokens): [key: string, value: string | null][] => {
+    const pairs: [string, string | null][] = [];
     for (let at = start; at < end; ) {
       at = tokens.read(bytes, at, { stop: EQUALS, limit: end, fail });
-      const key = JSON.stringify(tokenText(tokens));
+      const key = tokenText(tokens);
       if (!matches('=>', bytes, at, at + 2)) fail();
       at = tokens.read(bytes, at + 2, { stop: COMMA, limit: end, fail });
       if (!tokens.isQuoted && tokens.start === tokens.end) fail();
       const isNull = !tokens.isQuoted && matches('NULL', tokens.bytes, tokens.start, tokens.end);
-      members.push(`${key}:${isNull ? 'null' : JSON.stringify(tokenText(tokens))}`);
+      pairs.push([key, isNull ? null : tokenText(tokens)]);
       if (at < end && (bytes[at] !== COMMA || bytes[at + 1] !== SPACE)) fail();
       at += 2;
     }
+    return pairs;
+  };
+
+/** hstore as a JSON object of strings and nulls. */
+export const encodeHstore: MakeEncoder = (fail) => {
+  const tokens = new Tokens();
+  const read = readPairs(fail);
+  return (bytes, start, end, out) => {
+    const members = read(bytes, start, end, tokens).map(
+      ([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`,
+    );
     out.text(`{${members.join(',')}}`);
+    return true;
+  };
+};
+
+/** hstore as a map of nullable strings. */
+export const encodeHstoreMap: MakeEncoder = (fail) => {
+  const tokens = new Tokens();
+  const read = readPairs(fail);
+  return (bytes, start, end, out) => {
+    const pairs = read(bytes, start, end, tokens);
+    if (pairs.length > 0) out.long(pairs.length);
+    for (const [key, value] of pairs) {
+      out.text(key);
+      out.byte(value === null ? 0 : ITEM_BRANCH);
+      if (value !== null) out.text(value);
+    }
+    out.byte(0);
     return true;
   };
 };

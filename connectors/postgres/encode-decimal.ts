@@ -1,6 +1,8 @@
 // Owns numeric and money: decimal text to Avro decimals (unscaled two's complement, big-endian, as short as
-// it can be). Knows no column. NaN and the infinities have no such form: zero stands in for them.
+// it can be), to plain digits, or to doubles. Knows no column. NaN and the infinities are no decimals: zero
+// stands in for them.
 import type { ByteWriter } from '../../src/topic/byte-writer.ts';
+import { readFloat } from './encode-number.ts';
 import { DOT, type Fail, type MakeEncoder, MINUS, readText, ZERO } from './encode-scan.ts';
 
 /** Length-prefixed; `value` is a safe integer. */
@@ -108,9 +110,54 @@ export const encodeVariableDecimal: MakeEncoder = (fail) => (bytes, start, end, 
   return parts !== null;
 };
 
-/** money as `lc_monetary=C` prints it: `-$1,234.50`. */
-export const encodeMoney: MakeEncoder = (fail) => (bytes, start, end, out) => {
+/** `-$1,234.50`, as `lc_monetary=C` prints it, to `-1234.50`. */
+const moneyText = (bytes: Uint8Array, start: number, end: number, fail: Fail): string => {
   const text = readText(bytes, start, end);
   if (!/^-?\$[\d,]+\.\d\d$/.test(text)) fail();
-  return writeAtScale(out, splitDecimal(text.replace(/[$,]/g, ''), fail), 2);
+  return text.replace(/[$,]/g, '');
+};
+
+/** money as a decimal of scale 2. */
+export const encodeMoney: MakeEncoder = (fail) => (bytes, start, end, out) =>
+  writeAtScale(out, splitDecimal(moneyText(bytes, start, end, fail), fail), 2);
+
+export const encodeMoneyText: MakeEncoder = (fail) => (bytes, start, end, out) => {
+  out.text(moneyText(bytes, start, end, fail));
+  return true;
+};
+
+export const encodeMoneyDouble: MakeEncoder = (fail) => (bytes, start, end, out) => {
+  out.double(Number(moneyText(bytes, start, end, fail)));
+  return true;
+};
+
+/** As Debezium spells them; a reader of numbers knows the source's own words better. */
+const SPECIAL_WORD: Readonly<Record<string, string>> = {
+  NaN: 'NAN',
+  Infinity: 'POSITIVE_INFINITY',
+  '-Infinity': 'NEGATIVE_INFINITY',
+};
+
+/** numeric as plain digits; a declared scale is filled up, which only a default's literal may need. */
+export const encodeDecimalText =
+  (scale: number): MakeEncoder =>
+  (fail) =>
+  (bytes, start, end, out) => {
+    if (scanPlain(bytes, start, end) && plain.fraction >= scale) {
+      out.prefixed(bytes, start, end);
+      return true;
+    }
+    const text = readText(bytes, start, end);
+    const parts = splitDecimal(text, fail);
+    const [whole, fraction] = parts ?? [SPECIAL_WORD[text] as string, ''];
+    const digits = parts === null ? '' : fraction.padEnd(scale, '0');
+    out.text(digits === '' ? whole : `${whole}.${digits}`);
+    return parts !== null;
+  };
+
+/** numeric as the nearest double, NaN and the infinities included; 10^309 and more are not held. */
+export const encodeDecimalDouble: MakeEncoder = (fail) => (bytes, start, end, out) => {
+  const value = readFloat(bytes, start, end, fail);
+  out.double(value);
+  return Number.isFinite(value) || SPECIALS.has(readText(bytes, start, end));
 };

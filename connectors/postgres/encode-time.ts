@@ -88,21 +88,31 @@ export const encodeDate: MakeEncoder = (fail) => (bytes, start, end, out) => {
   return true;
 };
 
-/** time as microseconds, or as milliseconds where the column holds no more than three digits. */
+type TimeUnit = 'millis' | 'micros' | 'nanos';
+
+/**
+ * time of the day. `cuts`: finer digits than the unit's are not wanted, so a value without them is exact.
+ */
 export const encodeTime =
-  (unit: 'micros' | 'millis'): MakeEncoder =>
+  (unit: TimeUnit, cuts = false): MakeEncoder =>
   (fail) =>
   (bytes, start, end, out) => {
     const micros = readMicros(bytes, start, end, fail);
-    out.long(unit === 'micros' ? micros : Math.floor(micros / 1000));
-    return unit === 'micros' || micros % 1000 === 0;
+    if (unit === 'micros') out.long(micros);
+    else if (unit === 'nanos') out.long(micros * 1000);
+    else {
+      out.long(Math.floor(micros / 1000));
+      return cuts || micros % 1000 === 0;
+    }
+    return true;
   };
 
 /**
  * timestamp without zone; microseconds past 64 bits (years from 294247 on) are cut to the highest there is.
+ * `cuts` as for times.
  */
 export const encodeTimestamp =
-  (unit: 'micros' | 'millis'): MakeEncoder =>
+  (unit: 'micros' | 'millis', cuts = false): MakeEncoder =>
   (fail) => {
     const divisor = unit === 'micros' ? 1 : 1000;
     const perDay = MICROS_PER_DAY / divisor;
@@ -119,7 +129,7 @@ export const encodeTimestamp =
       const days = readDays(bytes, start, space, { isBc: era < end, fail });
       const micros = readMicros(bytes, space + 1, era, fail);
       const units = Math.floor(micros / divisor);
-      const isExact = micros % divisor === 0;
+      const isExact = cuts || micros % divisor === 0;
       if (days < safeDays && days > -safeDays) {
         out.long(days * perDay + units);
         return isExact;
@@ -130,3 +140,20 @@ export const encodeTimestamp =
       return isHeld && isExact;
     };
   };
+
+/** timestamp without zone in nanoseconds; outside of 1677..2262 the nearest there is stands in. */
+export const encodeTimestampNanos: MakeEncoder = (fail) => (bytes, start, end, out) => {
+  const infinity = infinitySign(bytes, start, end);
+  if (infinity !== 0) {
+    out.bigLong(INFINITE_MICROS[infinity]);
+    return false;
+  }
+  const era = eraStart(bytes, start, end);
+  const space = dateEnd(bytes, start, era, fail);
+  const days = readDays(bytes, start, space, { isBc: era < end, fail });
+  const micros = BigInt(days) * BigInt(MICROS_PER_DAY) + BigInt(readMicros(bytes, space + 1, era, fail));
+  const nanos = micros * 1000n;
+  const isHeld = BigInt.asIntN(64, nanos) === nanos;
+  out.bigLong(isHeld ? nanos : INFINITE_MICROS[nanos > 0n ? 1 : -1]);
+  return isHeld;
+};

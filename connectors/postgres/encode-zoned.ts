@@ -1,6 +1,7 @@
 // Owns zoned times and intervals: timestamptz and timetz to ISO text in UTC, intervals to microseconds. Knows
 // no column.
 import type { ByteWriter } from '../../src/topic/byte-writer.ts';
+import { isoYear } from './encode-iso.ts';
 import {
   DOT,
   type Fail,
@@ -18,12 +19,6 @@ const NINE = 57;
 const LETTER_T = 84;
 const LETTER_Z = 90;
 const UTC = '+00';
-
-/** Year as ISO 8601 has it: 1 BC is 0000, 44 BC is -0043, beyond 9999 with a plus. */
-const isoYear = (year: string, isBc: boolean): string => {
-  if (isBc) return Number(year) === 1 ? '0000' : `-${String(Number(year) - 1).padStart(4, '0')}`;
-  return year.length > 4 ? `+${year}` : year;
-};
 
 /** Infinities, years of more than four digits, years before Christ; refuses what is none of them. */
 const encodeRareTimestampTz =

@@ -46,14 +46,16 @@ const same = (a: Cells, b: Cells, column: number): boolean => {
   return true;
 };
 
-/** Cell of every column of the relation, by name: a partition may order its columns unlike its root. */
+/**
+ * Cell of every column of the relation, by name: a partition may order its columns unlike its root. Columns
+ * that the schema leaves out get the cells behind its own, which nobody reads.
+ */
 const mapColumns = (relation: RelationMessage, table: LogTable): Int32Array | null => {
   const { columns, name } = table.schema;
-  const cellOf = Int32Array.from(relation.columns, (column) =>
-    columns.findIndex((c) => c.name === column.name),
-  );
-  const isWhole = cellOf.length === columns.length && new Set(cellOf).size === cellOf.length;
-  if (!isWhole || cellOf.includes(-1)) {
+  const at = new Map(columns.map((column, index) => [column.name, index]));
+  let spare = columns.length;
+  const cellOf = Int32Array.from(relation.columns, (column) => at.get(column.name) ?? spare++);
+  if (new Set(cellOf).size !== relation.columns.length || spare !== relation.columns.length) {
     throw new VarveError(
       'internal',
       `The log describes ${tableText(name)} with other columns than the schema that was made from it.`,

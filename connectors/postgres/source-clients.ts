@@ -1,9 +1,9 @@
 // Owns the connections of one source: opened when first needed, ended together. Knows what they are for, not
 // what is asked.
 import type pg from 'pg';
-import { type TableName, type TableSchema, tableText } from '../../src/change/schema.ts';
+import { type TableName, tableText } from '../../src/change/schema.ts';
 import type { PreparedTable } from '../../src/topic/prepared-table.ts';
-import { Catalog } from './catalog.ts';
+import { Catalog, type CatalogChoices } from './catalog.ts';
 import { closeClient, openClient } from './connection.ts';
 import type { Settings } from './options.ts';
 import { compilePatterns } from './patterns.ts';
@@ -17,16 +17,16 @@ const ANSWER_TIMEOUT_MS = 150_000;
 export class SourceClients {
   readonly settings: Settings;
   readonly #selects: (name: TableName) => boolean;
-  readonly #known: (name: TableName) => TableSchema | null;
+  readonly #choices: CatalogChoices;
   readonly #opened: Promise<pg.Client>[] = [];
   #side: Promise<pg.Client> | null = null;
   #catalog: Promise<Catalog> | null = null;
 
   /** Throws `config_invalid` for patterns that cannot be read. */
-  constructor(settings: Settings, known: (name: TableName) => TableSchema | null) {
+  constructor(settings: Settings, choices: CatalogChoices) {
     this.settings = settings;
     this.#selects = compilePatterns(settings.patterns);
-    this.#known = known;
+    this.#choices = choices;
   }
 
   /**
@@ -72,7 +72,7 @@ export class SourceClients {
     tables: readonly TableName[],
   ): Promise<PreparedTable[]> => {
     const wanted = new Set(tables.map(tableText));
-    const found = await (await this.#openCatalog(holder)).tables();
+    const found = await (await this.#openCatalog(holder)).tables({ toRead: true });
     return found.map(({ table }) => table).filter(({ schema }) => wanted.has(tableText(schema.name)));
   };
 
@@ -97,7 +97,7 @@ export class SourceClients {
   }
 
   #openCatalog(client: pg.Client): Promise<Catalog> {
-    return Catalog.open({ client, selects: this.#selects, known: this.#known });
+    return Catalog.open({ client, selects: this.#selects, ...this.#choices });
   }
 
   #keep({ replication }: { replication: boolean }): Promise<pg.Client> {

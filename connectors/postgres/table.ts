@@ -1,15 +1,43 @@
 // Owns PreparedTable for PostgreSQL: a schema with one encoder a column, wrapped so that what cannot be
 // encoded says where. Knows no catalog and no connection.
-import { type Column, type TableName, type TableSchema, tableText } from '../../src/change/schema.ts';
+import {
+  type Column,
+  type ConnectType,
+  type TableName,
+  type TableSchema,
+  tableText,
+} from '../../src/change/schema.ts';
 import { VarveError } from '../../src/errors.ts';
+import { type HidingRule, hiddenType, hideValue } from '../../src/topic/column-rule.ts';
 import type { EncodeValue, PreparedTable } from '../../src/topic/prepared-table.ts';
 import { type Fail, readText } from './encode-scan.ts';
-import { mapType, type Types } from './type-map.ts';
+import type { Types } from './type-map.ts';
+import type { MappedType } from './type-modes.ts';
 
-/** A column before its type was looked up. `default` is absent where a schema cannot hold it. */
+/** A column with what its type was found to be. `hidden`: what is hidden of its values; null: nothing. */
 export type ColumnShape = Pick<Column, 'id' | 'name' | 'sourceType' | 'optional'> & {
-  typeOid: number;
-  typmod: number;
+  mapped: MappedType;
+  hidden: { rule: HidingRule; limit: number | null } | null;
+};
+
+/** The type that the schema has for it. */
+export const shownType = ({ mapped, hidden }: ColumnShape): ConnectType =>
+  hidden === null ? mapped.connect : hiddenType(hidden.rule);
+
+/** Characters that a column of this type holds at most; null: any number. */
+const limitOf = (oid: number, { typmod, types }: TypeFacts): number | null => {
+  const type = types.get(oid);
+  if (type?.kind === 'd') return limitOf(type.base, { typmod: type.baseTypmod, types });
+  return typmod >= 4 && (type?.name === 'varchar' || type?.name === 'bpchar') ? typmod - 4 : null;
+};
+
+type TypeFacts = { typmod: number; types: Types };
+
+/** What a rule hides of a column of this type; null: the column is no longer than it may be. */
+export const hiddenBy = (rule: HidingRule, typeOid: number, facts: TypeFacts): ColumnShape['hidden'] => {
+  const limit = limitOf(typeOid, facts);
+  if (rule.rule === 'truncate' && limit !== null && limit <= rule.length) return null;
+  return { rule, limit };
 };
 
 const refuse = (table: TableName, column: ColumnShape): Fail => {
@@ -58,14 +86,16 @@ type PrepareOptions = {
   relax: (column: number) => PreparedTable;
 };
 
-type Shape = { name: TableName; columns: readonly ColumnShape[]; types: Types };
+type Shape = { name: TableName; columns: readonly ColumnShape[] };
 
 /** One encoder a column, in the order of `columns`. They throw `value_unsupported`. */
-export const makeEncoders = ({ name, columns, types }: Shape, checkUtf8: boolean): EncodeValue[] =>
+export const makeEncoders = ({ name, columns }: Shape, checkUtf8: boolean): EncodeValue[] =>
   columns.map((column) => {
-    const { connect, makeEncoder } = mapType(column.typeOid, column.typmod, types);
-    const encode = makeEncoder(refuse(name, column));
-    const holdsText = connect.type === 'string' || connect.type === 'array';
+    const { mapped, hidden } = column;
+    // What is no UTF-8 has its replacement characters hashed or cut: the text itself must not be told.
+    if (hidden !== null) return hideValue(hidden.rule, hidden.limit, readText);
+    const encode = mapped.makeEncoder(refuse(name, column));
+    const holdsText = ['string', 'array', 'map'].includes(mapped.connect.type);
     return checkUtf8 && holdsText ? guardUtf8(encode) : encode;
   });
 

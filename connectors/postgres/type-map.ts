@@ -1,9 +1,7 @@
-// Owns which Connect type and which encoder a PostgreSQL type has: Debezium's defaults, and plain text where
-// Debezium leaves a column out. Pure: types are described to it, by name. Knows no table.
-import type { ConnectType } from '../../src/change/schema.ts';
-import type { EncodeValue } from '../../src/topic/prepared-table.ts';
-import { encodeArray, encodeHstore, encodeVector } from './encode-array.ts';
-import { encodeDecimal, encodeMoney, encodeVariableDecimal } from './encode-decimal.ts';
+// Owns which Connect type and encoder a PostgreSQL type has, in the forms that the user chose. Pure: types are
+// described to it, by name. Knows no table.
+import type { Formats } from '../../src/topic/format.ts';
+import { encodeArray, encodeVector } from './encode-array.ts';
 import * as geometry from './encode-geometry.ts';
 import {
   encodeBigInteger,
@@ -12,10 +10,17 @@ import {
   encodeFloat,
   encodeInteger,
 } from './encode-number.ts';
-import type { Fail, MakeEncoder } from './encode-scan.ts';
-import { encodeBit, encodeBits, encodeBytea, encodeText } from './encode-text.ts';
-import { encodeDate, encodeTime, encodeTimestamp } from './encode-time.ts';
-import { encodeInterval, encodeTimestampTz, encodeTimeTz } from './encode-zoned.ts';
+import { encodeBit, encodeBits, encodeText } from './encode-text.ts';
+import { encodeTimestampTz, encodeTimeTz } from './encode-zoned.ts';
+import {
+  chooseModes,
+  digitsOf,
+  fixed,
+  type MapByTypmod,
+  type MappedType,
+  mapped,
+  type TypeModes,
+} from './type-modes.ts';
 import * as shapes from './type-shapes.ts';
 
 /**
@@ -41,31 +46,8 @@ export type SourceType = {
 
 export type Types = ReadonlyMap<number, SourceType>;
 
-export type MappedType = { connect: ConnectType; makeEncoder: (fail: Fail) => EncodeValue };
-
-type MapByTypmod = (typmod: number) => MappedType;
-
-const mapped = (connect: ConnectType, makeEncoder: MakeEncoder): MappedType => ({ connect, makeEncoder });
-const fixed = (connect: ConnectType, makeEncoder: MakeEncoder): MapByTypmod => {
-  const type = mapped(connect, makeEncoder);
-  return () => type;
-};
-
-/** What has no row in the tables below: the source's own text. */
 const PLAIN_TEXT = mapped({ type: 'string' }, encodeText);
-
-/**
- * numeric: precision in the upper half of typmod - 4, scale in the lowest eleven bits, signed. Avro wants a
- * scale from 0 to precision, so a negative scale is spelt out in digits, and a scale beyond the precision
- * widens it.
- */
-const mapNumeric: MapByTypmod = (typmod) => {
-  if (typmod < 0) return mapped(shapes.VARIABLE_DECIMAL, encodeVariableDecimal);
-  const precision = (typmod - 4) >> 16;
-  const scale = (((typmod - 4) & 0x7ff) ^ 0x400) - 0x400;
-  if (scale < 0) return mapped(shapes.decimalType(0, precision - scale), encodeDecimal(0));
-  return mapped(shapes.decimalType(scale, Math.max(precision, scale)), encodeDecimal(scale));
-};
+const plainText: MapByTypmod = () => PLAIN_TEXT;
 
 /** A length that the column does not limit, as JDBC says it. */
 const UNLIMITED = 2_147_483_647;
@@ -77,22 +59,15 @@ const mapBits =
     return mapped(shapes.bitsType(typmod < 0 ? UNLIMITED : typmod), encodeBits(isFixed && typmod > 0));
   };
 
-/** Digits of a second that the column holds. */
-const digitsOf = (typmod: number): number => (typmod < 0 ? 6 : typmod);
-
-const mapTime: MapByTypmod = (typmod) =>
-  digitsOf(typmod) > 3
-    ? mapped(shapes.timeType('int64', 'MicroTime'), encodeTime('micros'))
-    : mapped(shapes.timeType('int32', 'Time'), encodeTime('millis'));
-
-const mapTimestamp: MapByTypmod = (typmod) =>
-  digitsOf(typmod) > 3
-    ? mapped(shapes.timeType('int64', 'MicroTimestamp'), encodeTimestamp('micros'))
-    : mapped(shapes.timeType('int64', 'Timestamp'), encodeTimestamp('millis'));
-
 const JSON_TEXT = shapes.dataType('string', 'Json');
 
-/** Types of pg_catalog by name. */
+/** What Debezium publishes as the source's own text. */
+const PLAIN_NAMES = [
+  ...['text', 'varchar', 'bpchar', 'char', 'name', 'inet', 'cidr', 'macaddr', 'macaddr8'],
+  ...['int4range', 'int8range', 'numrange', 'tsrange', 'tstzrange', 'daterange'],
+];
+
+/** Types of pg_catalog by name that have one form. */
 const BUILT_IN: Readonly<Record<string, MapByTypmod>> = {
   bool: fixed({ type: 'boolean' }, encodeBoolean),
   int2: fixed({ type: 'int16' }, encodeInteger(-0x8000, 0x7fff)),
@@ -101,18 +76,11 @@ const BUILT_IN: Readonly<Record<string, MapByTypmod>> = {
   oid: fixed({ type: 'int64' }, encodeInteger(0, 0xffff_ffff)),
   float4: fixed({ type: 'float32' }, encodeFloat),
   float8: fixed({ type: 'float64' }, encodeDouble),
-  numeric: mapNumeric,
-  money: fixed(shapes.decimalType(2, null), encodeMoney),
-  bytea: fixed({ type: 'bytes' }, encodeBytea),
   bit: mapBits(true),
   varbit: mapBits(false),
-  date: fixed(shapes.timeType('int32', 'Date'), encodeDate),
-  time: mapTime,
   timetz: fixed(shapes.timeType('string', 'ZonedTime'), encodeTimeTz),
-  timestamp: mapTimestamp,
   timestamptz: (typmod) =>
     mapped(shapes.timeType('string', 'ZonedTimestamp'), encodeTimestampTz(digitsOf(typmod))),
-  interval: fixed(shapes.timeType('int64', 'MicroDuration'), encodeInterval),
   json: fixed(JSON_TEXT, encodeText),
   jsonb: fixed(JSON_TEXT, encodeText),
   uuid: fixed(shapes.dataType('string', 'Uuid'), encodeText),
@@ -125,39 +93,75 @@ const BUILT_IN: Readonly<Record<string, MapByTypmod>> = {
   path: fixed(shapes.GEOMETRY, geometry.encodePath),
   polygon: fixed(shapes.GEOMETRY, geometry.encodePolygon),
   circle: fixed(shapes.CIRCLE, geometry.encodeCircle),
+  ...Object.fromEntries(PLAIN_NAMES.map((name) => [name, plainText])),
 };
+
+const byMode = (modes: TypeModes): Readonly<Record<string, MapByTypmod>> => ({
+  numeric: modes.numeric,
+  money: modes.money,
+  bytea: modes.bytea,
+  date: modes.date,
+  time: modes.time,
+  timestamp: modes.timestamp,
+  interval: modes.interval,
+});
 
 /** Base types of extensions by name, in whatever namespace they were installed. */
 const EXTENSION: Readonly<Record<string, MapByTypmod>> = {
-  hstore: fixed(JSON_TEXT, encodeHstore),
   ltree: fixed(shapes.dataType('string', 'Ltree'), encodeText),
   geometry: fixed(shapes.GEOMETRY, geometry.encodeEwkb(true)),
   geography: fixed(shapes.GEOGRAPHY, geometry.encodeEwkb(false)),
   vector: fixed(shapes.vectorType('DoubleVector', 'float64'), encodeVector('double')),
   halfvec: fixed(shapes.vectorType('FloatVector', 'float32'), encodeVector('float')),
+  ...Object.fromEntries(
+    ['citext', 'sparsevec', 'isbn', 'isbn13', 'issn', 'issn13', 'ismn', 'ismn13', 'ean13', 'upc'].map(
+      (name) => [name, plainText],
+    ),
+  ),
 };
 
-const mapArray = (type: SourceType, typmod: number, types: Types): MappedType => {
-  const item = mapType(type.element, typmod, types);
+/**
+ * The Connect type and the encoder of a column of this type; null: it is left out. `types` describes the type
+ * and all that it is made of. `isKey`: it may not be left out.
+ */
+export type TypeMap = (
+  oid: number,
+  typmod: number,
+  { types, isKey }: { types: Types; isKey?: boolean },
+) => MappedType | null;
+
+/** Chosen once; what Debezium does not know becomes what `unknownTypes` says. */
+export const compileTypeMap = (formats: Formats): TypeMap => {
+  const modes = chooseModes(formats);
+  const builtIn: Readonly<Record<string, MapByTypmod>> = { ...BUILT_IN, ...byMode(modes) };
+  const extension: Readonly<Record<string, MapByTypmod>> = { ...EXTENSION, hstore: modes.hstore };
+
+  /** Null: Debezium does not know it. */
+  const find = (oid: number, typmod: number, types: Types): MappedType | null => {
+    const type = types.get(oid);
+    if (type === undefined) return null;
+    if (type.kind === 'd') return find(type.base, type.baseTypmod, types);
+    if (type.kind === 'e') return mapped(shapes.enumType(type.labels), encodeText);
+    if (type.element !== 0) return mapArray(type, find(type.element, typmod, types) ?? otherItem);
+    if (type.kind !== 'b' && type.kind !== 'r') return null;
+    const table = type.namespace === 'pg_catalog' ? builtIn : extension;
+    return Object.hasOwn(table, type.name) ? (table[type.name] as MapByTypmod)(typmod) : null;
+  };
+
+  const { unknownTypes } = formats;
+  const other = unknownTypes === 'omit' ? null : unknownTypes === 'text' ? PLAIN_TEXT : modes.unknown;
+  /** Arrays of what is unknown are unknown as a whole, but for their text. */
+  const otherItem = unknownTypes === 'text' ? PLAIN_TEXT : null;
+  // A type that is gone by now may have been a known one.
+  return (oid, typmod, { types, isKey = false }) =>
+    find(oid, typmod, types) ?? (isKey || !types.has(oid) ? (other ?? PLAIN_TEXT) : other);
+};
+
+const mapArray = (type: SourceType, item: MappedType | null): MappedType | null => {
+  if (item === null) return null;
   const delimiter = type.delimiter.charCodeAt(0);
   return {
     connect: { type: 'array', items: { ...item.connect, optional: true } },
     makeEncoder: (fail) => encodeArray({ item: item.makeEncoder(fail), delimiter }, fail),
   };
-};
-
-/**
- * The Connect type and the encoder of a column of this type. `types` describes the type and all that it is
- * made of; a type that it does not know, and every type that Debezium leaves out, is carried as the source's
- * text.
- */
-export const mapType = (oid: number, typmod: number, types: Types): MappedType => {
-  const type = types.get(oid);
-  if (type === undefined) return PLAIN_TEXT;
-  if (type.kind === 'd') return mapType(type.base, type.baseTypmod, types);
-  if (type.kind === 'e') return mapped(shapes.enumType(type.labels), encodeText);
-  if (type.element !== 0) return mapArray(type, typmod, types);
-  if (type.kind !== 'b') return PLAIN_TEXT;
-  const table = type.namespace === 'pg_catalog' ? BUILT_IN : EXTENSION;
-  return Object.hasOwn(table, type.name) ? (table[type.name] as MapByTypmod)(typmod) : PLAIN_TEXT;
 };

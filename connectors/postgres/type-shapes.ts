@@ -8,6 +8,10 @@ const named = (type: ConnectType['type'], name: string): ConnectType => ({ type,
 export const timeType = (type: ConnectType['type'], name: string): ConnectType =>
   named(type, `io.debezium.time.${name}`);
 
+/** Kafka Connect's own, always in milliseconds. */
+export const connectType = (type: ConnectType['type'], name: string): ConnectType =>
+  named(type, `org.apache.kafka.connect.data.${name}`);
+
 export const dataType = (type: ConnectType['type'], name: string): ConnectType =>
   named(type, `io.debezium.data.${name}`);
 

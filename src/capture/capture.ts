@@ -4,19 +4,20 @@
 //   topic:    [p1 .. p2, checkpoint resume=r2]                        one atomic write
 //   confirm:                     r2                                   only when that write is durable
 import type { Begin, Idle, LogEvent, ResumePoint, RowChange, Stale, Truncate } from '../change/event.ts';
-import { formatOrder, type Order, type OrderParts, parseOrder } from '../change/order.ts';
+import { formatOrder, type Order, parseOrder } from '../change/order.ts';
 import { tableText } from '../change/schema.ts';
 import { atOnce } from '../crash-point.ts';
 import { VarveError } from '../errors.ts';
-import type { Outbox, TableOut } from '../topic/outbox.ts';
+import type { Outbox, SharedByEvents } from '../topic/outbox.ts';
 import type { PreparedTable } from '../topic/prepared-table.ts';
 import type { StateRecord } from '../topic/publisher.ts';
 import { type Checkpoint, printState, STATE_KEYS } from '../topic/state.ts';
-import type { LogReader } from './log-reader.ts';
+import type { TableOut } from '../topic/table-outs.ts';
+import type { LogChunk, LogReader } from './log-reader.ts';
+import { withTicks } from './ticks.ts';
 
 /** Flush when this much waits, even while more is coming. */
 const FLUSH_BYTES = 4 << 20;
-/** A transaction that is still arriving after this long goes out in parts. */
 const PART_MS = 10_000;
 const IDLE_CHECKPOINT_MS = 10_000;
 
@@ -27,6 +28,8 @@ export type CaptureOptions = {
   from: Checkpoint;
   selection: string;
   maxTransactionBytes: number;
+  /** A transaction that is still arriving after this long goes out in parts; 10 s if absent. */
+  maxTransactionMs?: number;
   topicOf: (table: Stale['table']) => string;
   /** For durations only: must not go back. */
   nowMs: () => number;
@@ -34,6 +37,8 @@ export type CaptureOptions = {
   onDurable: (checkpoint: Checkpoint, events: number) => void;
   /** Tables about to be read again: what makes them stale until then is being mended. By `tableText`. */
   mending?: ReadonlySet<string>;
+  /** A heartbeat is published so often, between transactions, whether or not anything comes; 0: none. */
+  heartbeatMs?: number;
   /** Stop before the first transaction at or after this position; all before it is durable on return. */
   before?: bigint;
   /** Ends the loop after a durable checkpoint for which this is true. */
@@ -47,11 +52,12 @@ export class Capture {
   #place: { readonly resume: ResumePoint };
   /** The newest transaction's; printed into the checkpoint only when that is written. */
   #commitTs: bigint | null = null;
-  #transaction: (Omit<OrderParts, 'ordinal'> & { begunMs: number; doneOrdinal: number }) | null = null;
+  #transaction: (SharedByEvents & { begunMs: number; doneOrdinal: number }) | null = null;
   #ordinal = -1;
   #events = 0;
   #written: ResumePoint;
   #idleMs = 0;
+  #beatMs = Number.NEGATIVE_INFINITY;
   #finished = false;
   #stopBefore = false;
   #failure: unknown;
@@ -73,8 +79,7 @@ export class Capture {
 
   /** Runs until aborted, done (`before`, `until`) or failed. On return everything read whole is durable. */
   async run(signal: AbortSignal): Promise<void> {
-    const { reader, from } = this.#options;
-    for await (const chunk of reader.read(from.resume, AbortSignal.any([signal, this.#broken.signal]))) {
+    for await (const chunk of this.#chunks(AbortSignal.any([signal, this.#broken.signal]))) {
       for (let event = chunk.next(); event !== null; event = chunk.next()) {
         const wait = this.#take(event);
         if (wait !== null) await wait;
@@ -84,11 +89,30 @@ export class Capture {
       const isWhole = this.#transaction === null || this.#stopBefore;
       if (isWhole && (!chunk.behind || this.#options.outbox.bytes > FLUSH_BYTES)) await this.#flush();
       else if (this.#partIsDue()) await this.#flush();
+      if (isWhole && this.#beatIsDue()) await this.#beat();
       if (this.#finished || this.#stopBefore || signal.aborted) break;
     }
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#transaction === null) await this.#flush();
     await this.#options.outbox.settled();
+  }
+
+  #chunks(signal: AbortSignal): AsyncIterable<LogChunk<PreparedTable>> {
+    const { reader, from, heartbeatMs = 0 } = this.#options;
+    const chunks = reader.read(from.resume, signal);
+    return heartbeatMs === 0 ? chunks : withTicks(chunks, heartbeatMs);
+  }
+
+  #beatIsDue(): boolean {
+    const { heartbeatMs = 0, nowMs } = this.#options;
+    return heartbeatMs > 0 && !this.#stopBefore && nowMs() - this.#beatMs >= heartbeatMs;
+  }
+
+  /** With the checkpoint, as everything: a heartbeat that was read is never taken back. */
+  async #beat(): Promise<void> {
+    this.#beatMs = this.#options.nowMs();
+    await this.#options.outbox.beat();
+    await this.#flush();
   }
 
   /** Null on the common path, so that a row costs no promise. */
@@ -100,6 +124,7 @@ export class Capture {
         this.#begin(event);
         return null;
       case 'commit':
+        this.#options.outbox.end();
         this.#moveTo(event);
         this.#transaction = null;
         return this.#options.outbox.bytes > FLUSH_BYTES ? this.#flush() : null;
@@ -120,7 +145,7 @@ export class Capture {
     this.#checkpoint.part = null;
   }
 
-  #begin({ position, commitTs }: Begin): void {
+  #begin({ position, commitTs, txId }: Begin): void {
     const { epoch, before, outbox, nowMs } = this.#options;
     if (before !== undefined && position >= before) {
       this.#stopBefore = true;
@@ -128,7 +153,8 @@ export class Capture {
     }
     this.#ordinal = -1;
     const doneOrdinal = this.#doneOrdinal(position);
-    this.#transaction = { epoch, position, phase: 1, begunMs: nowMs(), doneOrdinal };
+    const counts = doneOrdinal < 0 ? undefined : this.#checkpoint.part?.counts;
+    this.#transaction = { epoch, position, phase: 1, txId, counts, begunMs: nowMs(), doneOrdinal };
     this.#commitTs = commitTs;
     outbox.begin(this.#transaction, commitTs, 'false');
   }
@@ -228,7 +254,8 @@ export class Capture {
 
   #partIsDue(): boolean {
     const transaction = this.#transaction;
-    return transaction !== null && this.#options.nowMs() - transaction.begunMs > PART_MS;
+    const { nowMs, maxTransactionMs = PART_MS } = this.#options;
+    return transaction !== null && nowMs() - transaction.begunMs > maxTransactionMs;
   }
 
   async #flush(more: readonly StateRecord[] = []): Promise<void> {
@@ -237,7 +264,8 @@ export class Capture {
     if (transaction !== null && this.#ordinal >= 0 && !this.#stopBefore) {
       transaction.begunMs = this.#options.nowMs();
       const ordinal = Math.max(this.#ordinal, transaction.doneOrdinal);
-      this.#checkpoint.part = { order: this.#order(0), ordinal };
+      const { counts } = outbox;
+      this.#checkpoint.part = { order: this.#order(0), ordinal, ...(counts === null ? {} : { counts }) };
     }
     if (this.#commitTs !== null) this.#checkpoint.commitTs = this.#commitTs.toString();
     this.#checkpoint.resume = this.#place.resume;

@@ -37,7 +37,7 @@ const ask = async (context: Context, question: Question): Promise<Answer> => {
   const config = await readPipeline(context, argument(context, 0));
   if (config.table === undefined)
     throw new VarveError('usage', `${config.file} has no table: there is nothing to ask.`);
-  const feed = await openFeed(config);
+  const feed = await openFeed(context, config);
   try {
     const topic = await tableTopic(feed, config, argument(context, 1));
     const record = (await knownTables(feed)).get(topic);

@@ -9,13 +9,16 @@ import { COMPRESSIONS } from '../topic/compression.ts';
 import { sealRecords, type TakenRecords } from '../topic/record-batch.ts';
 import { type Context, kindOf, nowUs, openSource, steadyMs } from './command.ts';
 import { openSink } from './open-table.ts';
-import { newestSchema, openFeed, openPublisher } from './open-topic.ts';
+import { newestSchema, openFeed } from './open-topic.ts';
 
 /** Below this a compression context costs more than it saves. */
 const COMPRESS_FROM_BYTES = 4096;
 
-const packRecords = (taken: TakenRecords): Promise<Uint8Array> =>
-  sealRecords(taken, taken.writer.pos < COMPRESS_FROM_BYTES ? null : COMPRESSIONS.zstd);
+/** As the file says; the embedded topic is always compressed by what is fastest and smallest. */
+const packWith = ({ topic }: Config): ((taken: TakenRecords) => Promise<Uint8Array>) => {
+  const codec = COMPRESSIONS[topic.kind === 'kafka' ? topic.compression : 'zstd'];
+  return (taken) => sealRecords(taken, taken.writer.pos < COMPRESS_FROM_BYTES ? null : codec);
+};
 
 type Assembled = { parts: PipelineParts; telemetry: Telemetry; close(): Promise<void> };
 
@@ -36,9 +39,9 @@ export const assemble = async (
       { topic: config.topic.prefix },
       'the topic is full: waiting for the table to catch up',
     );
-  const publisher = await openPublisher(config, onFull);
+  const publisher = await (await context.topics(config.topic.kind)).openPublisher(config, onFull);
   try {
-    const feed = await openFeed(config);
+    const feed = await openFeed(context, config);
     const sink = openSink(config, publisher, telemetry);
     const parts: PipelineParts = {
       config,
@@ -48,7 +51,7 @@ export const assemble = async (
       feed,
       sink,
       progress: new Progress(telemetry, Date.now, listener),
-      packRecords,
+      packRecords: packWith(config),
       nowMs: Date.now,
       steadyMs,
       nowUs,

@@ -1,4 +1,4 @@
-// Owns `varve check`: what the source still lacks, each with what mends it. Changes nothing.
+// Owns `varve check`: what source and topic still lack, each with what mends it. Changes nothing.
 import { argument, type Command, openSource, readPipeline } from './command.ts';
 
 const MARKS = { ok: 'ok', warning: 'warn', error: 'FAIL' } as const;
@@ -6,13 +6,14 @@ const MARKS = { ok: 'ok', warning: 'warn', error: 'FAIL' } as const;
 export const check: Command = {
   name: 'check',
   usage: 'check FILE [--json]',
-  summary: 'says what the source and this machine still lack',
+  summary: 'says what the source and the topic still lack',
   async run(context) {
     const { output } = context;
     const config = await readPipeline(context, argument(context, 0));
     const source = await openSource(context, config);
     try {
-      const findings = await source.check();
+      const topic = await context.topics(config.topic.kind);
+      const findings = [...(await source.check()), ...(await topic.check(config))];
       for (const finding of findings) {
         const paint =
           finding.level === 'ok' ? output.good : finding.level === 'error' ? output.bad : output.dim;

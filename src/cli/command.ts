@@ -3,12 +3,14 @@ import type { ParseArgsOptionsConfig } from 'node:util';
 import type { TableName, TableSchema } from '../change/schema.ts';
 import type { Config } from '../config.ts';
 import { loadConfig } from '../config-file.ts';
+import { formatsOf, type TopicConfig } from '../config-topic.ts';
 import type { Connector, Source } from '../connector.ts';
 import { VarveError } from '../errors.ts';
 import type { PipelineParts } from '../pipeline-parts.ts';
 import { makeScrub } from '../secrets.ts';
 import type { Telemetry } from '../telemetry.ts';
 import type { Output } from './output.ts';
+import type { TopicKind } from './topic-kind.ts';
 
 export type ListenOptions = { parts: PipelineParts; telemetry: Telemetry; version: string };
 
@@ -22,6 +24,8 @@ export type Context = {
   flags: Readonly<Record<string, string | boolean | undefined>>;
   output: Output;
   connectors: Connectors;
+  /** Loads a kind of topic. */
+  topics: (kind: TopicConfig['kind']) => Promise<TopicKind>;
   environment: NodeJS.ProcessEnv;
   usage: string;
   version: string;
@@ -59,6 +63,8 @@ export const readPipeline = async (context: Context, file: string): Promise<Conf
   return config;
 };
 
+export const HOUR_MS = 3_600_000;
+
 export const kindOf = (config: Config): string => (config.source as { kind: string }).kind;
 
 /** Opens the pipeline's source; warnings of the connector go to standard error. */
@@ -74,6 +80,8 @@ export const openSource = async (
     log: (level, message) => context.output.note(scrub(`${level}: ${message}`)),
     now: nowUs,
     knownSchema,
+    formats: formatsOf(config.topic.format),
+    columns: config.columns,
   });
 };
 

@@ -6,10 +6,14 @@ import type { Sink } from '../sinks/sink.ts';
 import type { Telemetry } from '../telemetry.ts';
 import { writeDeadLetters } from '../topic/dead-letters.ts';
 import type { Publisher } from '../topic/publisher.ts';
-import { HOUR_MS } from './open-topic.ts';
+import { HOUR_MS } from './command.ts';
 
 /** Null for a pipeline that has only a topic. */
-export const openSink = ({ name, table }: Config, publisher: Publisher, { log }: Telemetry): Sink | null =>
+export const openSink = (
+  { name, topic: { prefix }, table }: Config,
+  publisher: Publisher,
+  { log }: Telemetry,
+): Sink | null =>
   table === undefined
     ? null
     : openParquetSink({
@@ -22,6 +26,6 @@ export const openSink = ({ name, table }: Config, publisher: Publisher, { log }:
         keepSnapshotsMs: table.keep_snapshots_hours * HOUR_MS,
         nowMs: Date.now,
         randomId: randomUUID,
-        bury: (topic, dead) => writeDeadLetters({ publisher, prefix: name, nowMs: Date.now }, topic, dead),
+        bury: (topic, dead) => writeDeadLetters({ publisher, prefix, nowMs: Date.now }, topic, dead),
         onTrouble: (what, cause) => log.warn({ cause: String(cause) }, what),
       });

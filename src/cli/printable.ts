@@ -46,14 +46,31 @@ export const timestampText = (micros: bigint): string => {
   return `${dateText(days)}T${timeText(micros - days * 86_400n * MICROS_A_SECOND)}`;
 };
 
+const KILO = 1000n;
+
+/** Nanoseconds that are no whole microseconds stay a number. */
+const ofNanos =
+  (print: (micros: bigint) => string) =>
+  (value: AvroValue): Printable =>
+    (value as bigint) % KILO === 0n ? print((value as bigint) / KILO) : plain(value);
+
+const date = (value: AvroValue): Printable => dateText(BigInt(value as number));
+const millisTime = (value: AvroValue): Printable => timeText(BigInt(value as number) * KILO);
+const millisTimestamp = (value: AvroValue): Printable => timestampText((value as bigint) * KILO);
+
 const LOGICAL: Readonly<Record<string, (value: AvroValue, type: ConnectType) => Printable>> = {
   'org.apache.kafka.connect.data.Decimal': (value, { parameters }) =>
     decimalText(bigIntOf(value as Uint8Array), Number(parameters?.scale ?? 0)),
-  'io.debezium.time.Date': (value) => dateText(BigInt(value as number)),
-  'io.debezium.time.Time': (value) => timeText(BigInt(value as number) * 1000n),
+  'org.apache.kafka.connect.data.Date': date,
+  'org.apache.kafka.connect.data.Time': millisTime,
+  'org.apache.kafka.connect.data.Timestamp': millisTimestamp,
+  'io.debezium.time.Date': date,
+  'io.debezium.time.Time': millisTime,
   'io.debezium.time.MicroTime': (value) => timeText(value as bigint),
-  'io.debezium.time.Timestamp': (value) => timestampText((value as bigint) * 1000n),
+  'io.debezium.time.NanoTime': ofNanos(timeText),
+  'io.debezium.time.Timestamp': millisTimestamp,
   'io.debezium.time.MicroTimestamp': (value) => timestampText(value as bigint),
+  'io.debezium.time.NanoTimestamp': ofNanos(timestampText),
   'io.debezium.data.VariableScaleDecimal': (value) => {
     const { scale, value: bytes } = value as { scale: number; value: Uint8Array };
     return decimalText(bigIntOf(bytes), scale);

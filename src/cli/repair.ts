@@ -22,6 +22,8 @@ export const resume: Command = {
     const assembled = await assemble(context, config, {});
     const source = await assembled.parts.source();
     try {
+      await source.verifyFree();
+      await assembled.parts.publisher.recover();
       const { from, to } = await acceptGap(beginOptions(assembled.parts, source, []));
       await recordStatus(assembled.parts, STOPPED);
       output.result(

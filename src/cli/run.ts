@@ -36,13 +36,20 @@ const runOne = async (context: Context, config: Config, stop: AbortSignal): Prom
   const assembled = await assemble(context, config, listener);
   const { parts, telemetry } = assembled;
   const { progress } = parts;
-  const record = (standing: Standing): Promise<void> => recordStatus(parts, standing);
+  let isWriter = false;
+  const record = async (standing: Standing): Promise<void> => {
+    if (isWriter) await recordStatus(parts, standing);
+  };
+  const onWriter = async (): Promise<void> => {
+    if (isWriter) return;
+    isWriter = true;
+    await record(progress.standing);
+  };
   // What cannot be written down is said by the write that matters, and by the log.
   listener.onStanding = (standing) => void record(standing).catch(() => undefined);
   try {
     await using _ = await openListener(context, config, { parts, telemetry, version: context.version });
-    await record(progress.standing);
-    await runPipeline(parts, { untilCaughtUp }, stop);
+    await runPipeline({ ...parts, onWriter }, { untilCaughtUp }, stop);
     progress.ended(null);
     await record(progress.standing);
   } catch (thrown) {

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { pipelineStatus } from '../status.ts';
 import { argument, type Command, readPipeline } from './command.ts';
-import { findRunner, openFeed } from './open-topic.ts';
+import { openFeed } from './open-topic.ts';
 
 const ageText = (ms: number | null): string =>
   ms === null ? '' : ms < 10_000 ? `${ms} ms` : `${Math.round(ms / 1000)} s`;
@@ -18,29 +18,29 @@ export const status: Command = {
   async run(context) {
     const { output } = context;
     const config = await readPipeline(context, argument(context, 0));
-    if (!existsSync(config.topic.path)) {
+    if (config.topic.kind === 'embedded' && !existsSync(config.topic.path)) {
       output.result(
         { name: config.name, state: 'new', tables: [] },
         `${config.name}: never started (no ${config.topic.path})`,
       );
       return 0;
     }
-    const feed = await openFeed(config);
+    const feed = await openFeed(context, config);
     try {
       const found = await pipelineStatus(config, feed, Date.now());
-      const pid = await findRunner(config);
+      const pid = await (await context.topics(config.topic.kind)).findRunner(config);
       const isLost = pid === null && (found.state === 'running' || found.state === 'retrying');
       const standing = isLost ? { state: 'killed', reason: null, sentence: KILLED } : found;
       const { state, reason, sentence } = standing;
       const code = state === 'failed' || isLost ? 1 : 0;
       if (output.json) {
-        output.result({ ...found, state, reason, sentence, pid: pid === null ? null : Number(pid) }, '');
+        output.result({ ...found, state, reason, sentence, pid: pid ? Number(pid) : null }, '');
         return code;
       }
       const paint = code === 1 ? output.bad : output.good;
       const newest =
         found.newestChangeAgeMs === null ? '' : `, newest change ${ageText(found.newestChangeAgeMs)} ago`;
-      const process = pid === null ? '' : `  process ${pid}`;
+      const process = pid ? `  process ${pid}` : '';
       const why = reason === null ? '' : ` (${reason})`;
       output.result({}, `${found.name}  ${paint(state)}${why}${process}  at ${found.resume ?? '-'}${newest}`);
       if (sentence !== null) output.result({}, sentence);

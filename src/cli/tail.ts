@@ -12,26 +12,37 @@ const READ_BYTES = 1 << 20;
 
 type Tail = { feed: Feed; topic: string; from: string };
 
-/** Prints from `from` on; with --follow it waits for more, else it ends at the end. */
+/**
+ * Prints from `from` on; with --follow it waits for more, else it ends at the end. Order holds within a key: a
+ * topic of several partitions has no other.
+ */
 const follow = async (
   { output, flags }: Context,
   { feed, topic, from }: Tail,
   signal: AbortSignal,
 ): Promise<void> => {
-  const { start, end } = await feed.ends(topic, 0);
   const lines = new ChangeLines(feed, topic);
-  let offset = from === 'end' ? end : start;
+  const next = new Map<number, bigint>();
+  for (let partition = 0; partition < (await feed.partitions(topic)); partition++) {
+    const { start, end } = await feed.ends(topic, partition);
+    next.set(partition, from === 'end' ? end : start);
+  }
   while (!signal.aborted) {
-    const batch = await feed.read(topic, 0, { from: offset, maxBytes: READ_BYTES });
-    for (const line of await lines.read(batch, offset, schemaRecords(await feed.state(), topic))) {
-      if (isOrder(from) && line.order < from) continue;
-      const row = JSON.stringify(line.after ?? line.before);
-      output.result(line, `${output.dim(line.at)}  ${line.op}  ${row}  ${output.dim(line.order)}`);
+    let isAtEnd = true;
+    for (const [partition, offset] of next) {
+      const batch = await feed.read(topic, partition, { from: offset, maxBytes: READ_BYTES });
+      for (const line of await lines.read(batch, offset, schemaRecords(await feed.state(), topic))) {
+        if (isOrder(from) && line.order < from) continue;
+        const row = JSON.stringify(line.after ?? line.before);
+        output.result(line, `${output.dim(line.at)}  ${line.op}  ${row}  ${output.dim(line.order)}`);
+      }
+      isAtEnd &&= batch.nextOffset === offset;
+      next.set(partition, batch.nextOffset);
     }
-    if (batch.nextOffset !== offset) offset = batch.nextOffset;
+    if (!isAtEnd) continue;
     // From the end there is nothing but what comes.
-    else if (flags.follow !== true && from !== 'end') return;
-    else await feed.changed(1000, signal);
+    if (flags.follow !== true && from !== 'end') return;
+    await feed.changed(1000, signal);
   }
 };
 
@@ -46,7 +57,7 @@ export const tail: Command = {
     if (from !== 'beginning' && from !== 'end' && !isOrder(from)) {
       throw new VarveError('usage', `--from is beginning, end or an ORDER as tail prints it, not ${from}.`);
     }
-    const feed = await openFeed(config);
+    const feed = await openFeed(context, config);
     const stop = new AbortController();
     process.once('SIGINT', () => stop.abort()).once('SIGTERM', () => stop.abort());
     try {

@@ -2,7 +2,7 @@
 // is progress.ts's.
 import type { PipelineParts } from '../pipeline-parts.ts';
 import { RUN_STATES } from '../progress.ts';
-import { topicBytes } from '../status.ts';
+import { measureTopic, topicBytes } from '../status.ts';
 import type { Telemetry } from '../telemetry.ts';
 
 /** Sets the gauges to what is now. */
@@ -14,10 +14,10 @@ export const measure = async (
   gauge('varve_info', 1, { pipeline: config.name, version });
   const { state } = progress.standing;
   for (const known of RUN_STATES) gauge('varve_state', Number(known === state), { state: known });
-  gauge('varve_topic_bytes', await topicBytes(config.topic.path));
-  for (const [topic, { offset }] of progress.tables) {
-    const { end } = await feed.ends(topic, 0);
-    gauge('varve_table_waiting_records', Number(end - offset), { topic });
+  if (config.topic.kind === 'embedded') gauge('varve_topic_bytes', await topicBytes(config.topic.path));
+  for (const [topic, { offsets }] of progress.tables) {
+    const { waiting } = await measureTopic(feed, topic, offsets);
+    gauge('varve_table_waiting_records', waiting, { topic });
   }
   gauge('process_resident_memory_bytes', process.memoryUsage.rss());
   gauge('process_start_time_seconds', performance.timeOrigin / 1000);

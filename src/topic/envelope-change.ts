@@ -1,7 +1,7 @@
 // Owns one change as the envelope writer takes it: a flyweight in which everything that the events of a
 // transaction share is made ready. Knows no table and no schema.
 import type { RowChange } from '../change/event.ts';
-import { type OrderParts, orderPrefix } from '../change/order.ts';
+import { type Order, type OrderParts, orderPrefix } from '../change/order.ts';
 import type { Cells } from '../change/row.ts';
 import { ByteWriter } from './byte-writer.ts';
 import type { SnapshotMark } from './prepared-table.ts';
@@ -19,7 +19,15 @@ type TransactionFacts = {
   commitTs: bigint;
   nowUs: bigint;
   snapshot: SnapshotMark;
+  /** Whose changes are numbered; absent: nobody's are. */
+  boundary?: Boundary;
 };
+
+/** Events published of each table, by the table's text. */
+export type EventCounts = Readonly<Record<string, number>>;
+
+/** `counts`: what of this transaction was published before, in another part of it. */
+type Boundary = { id: string; counts: EventCounts };
 
 /** Filled again for every event: `begin` once a transaction, then `setRow` or `setTruncate`. */
 export class Change {
@@ -39,6 +47,12 @@ export class Change {
   /** Envelope fields ts_ms, ts_us, ts_ns in Avro: the first `clock.pos` bytes. */
   readonly clock = new ByteWriter(40);
   #nowUs: bigint | null = null;
+  /** The transaction's id in Avro; null: its events are not numbered. */
+  transactionId: Uint8Array | null = null;
+  /** Number of the event that was counted last: in its transaction, and among those of its table. */
+  totalOrder = 0;
+  collectionOrder = 0;
+  readonly #counts = new Map<string, number>();
 
   constructor() {
     const header = new ByteWriter(64);
@@ -48,12 +62,44 @@ export class Change {
     this.#order = this.orderHeader.subarray(-ORDER_LENGTH);
   }
 
-  begin(transaction: Omit<OrderParts, 'ordinal'>, { commitTs, nowUs, snapshot }: TransactionFacts): void {
+  begin(transaction: Omit<OrderParts, 'ordinal'>, facts: TransactionFacts): void {
+    const { commitTs, nowUs, snapshot, boundary } = facts;
     const prefix = orderPrefix(transaction);
     for (let at = 0; at < ORDINAL_AT; at++) this.#order[at] = prefix.charCodeAt(at);
     this.commitTs = commitTs;
     this.snapshot = snapshot;
     if (nowUs !== this.#nowUs) this.#setClock(nowUs);
+    if (boundary !== undefined) this.#number(boundary);
+    else this.transactionId = null;
+  }
+
+  #number({ id, counts }: Boundary): void {
+    const out = new ByteWriter(64);
+    out.text(id);
+    this.transactionId = out.bytes.slice(0, out.pos);
+    this.totalOrder = 0;
+    this.#counts.clear();
+    for (const [collection, count] of Object.entries(counts)) {
+      this.#counts.set(collection, count);
+      this.totalOrder += count;
+    }
+  }
+
+  /** The transaction's events so far. */
+  get counts(): EventCounts {
+    return Object.fromEntries(this.#counts);
+  }
+
+  /** One more event of `collection`, or one less: what was counted last goes elsewhere. */
+  count(collection: string, by: 1 | -1 = 1): void {
+    this.totalOrder += by;
+    this.collectionOrder = (this.#counts.get(collection) ?? 0) + by;
+    this.#counts.set(collection, this.collectionOrder);
+  }
+
+  /** The order of the event that was set last. */
+  get order(): Order {
+    return String.fromCharCode(...this.#order);
   }
 
   #setClock(nowUs: bigint): void {

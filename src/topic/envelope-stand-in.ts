@@ -10,6 +10,10 @@ const PLACEHOLDER = '__debezium_unavailable_value';
 const ZERO_TEXT: Readonly<Record<string, string>> = {
   'io.debezium.time.ZonedTimestamp': '1970-01-01T00:00:00Z',
   'io.debezium.time.ZonedTime': '00:00:00Z',
+  'io.debezium.time.IsoDate': '1970-01-01Z',
+  'io.debezium.time.IsoTime': '00:00:00Z',
+  'io.debezium.time.IsoTimestamp': '1970-01-01T00:00:00Z',
+  'io.debezium.time.Interval': 'P0Y0M0DT0H0M0S',
   'io.debezium.data.Uuid': '00000000-0000-0000-0000-000000000000',
   'io.debezium.data.Json': '{}',
 };
@@ -89,8 +93,10 @@ const writePlaceholder = (out: ByteWriter, type: ConnectType): boolean => {
     out.text(PLACEHOLDER);
     return true;
   }
-  if (type.type !== 'array' || items?.type !== 'string') return false;
+  const isOfText = (type.type === 'array' || type.type === 'map') && items?.type === 'string';
+  if (!isOfText) return false;
   out.long(1);
+  if (type.type === 'map') out.text(PLACEHOLDER);
   if (items.optional) out.byte(2);
   out.text(PLACEHOLDER);
   out.byte(0);

@@ -1,41 +1,82 @@
-// Owns the names on the wire: topics, record names, field names, adjusted as Debezium adjusts them (`avro`
-// mode). Adjusting loses letters, so two names may become one: that is refused here, with both names in the
-// sentence.
+// Owns the names on the wire: topics, record names, field names, adjusted as Debezium adjusts them. Adjusting
+// may lose letters, so two names may become one: that is refused here, with both names in the sentence, and so
+// is a name that Avro does not have when nothing is adjusted.
 import { type Column, sameTable, type TableName, tableText } from '../change/schema.ts';
 import { VarveError } from '../errors.ts';
+import type { Names } from './format.ts';
 
 /** `<prefix>.<namespace>.<table>`; every UTF-16 unit outside `[A-Za-z0-9._-]` becomes `_`. */
 export const topicName = (prefix: string, table: TableName): string =>
   `${prefix}.${table[0]}.${table[1]}`.replace(/[^A-Za-z0-9._-]/g, '_');
 
-/**
- * Name of a topic's Avro records, without `.Key`, `.Value` or `.Envelope`. A part that starts with a digit
- * gets a `_` in front, because strict readers refuse it otherwise; the very first character is replaced, as
- * Debezium does.
- */
-export const recordName = (topic: string): string =>
-  topic
-    .replace(/[^A-Za-z0-9_.]/g, '_')
-    .replace(/^[^A-Za-z_]/, '_')
-    .replace(/\.(?=[0-9.]|$)/g, '._');
+/** What Debezium writes for a UTF-16 unit in mode `avro_unicode`. */
+const escapeUnit = (unit: string): string => {
+  const hex = unit.charCodeAt(0).toString(16);
+  return `_u${hex.length <= 2 ? `00${hex}` : hex}`;
+};
 
-/** `größe` -> `gr__e`, `1st` -> `_1st`. */
-const fieldName = (column: string): string =>
-  column.replace(/[^A-Za-z0-9_]/g, '_').replace(/^(?=[0-9]|$)/, '_');
+/** Letters beyond ASCII are in no specification of Avro, and in its Java library. */
+const AVRO_NAME = /^[\p{L}_][\p{L}\p{Nd}_]*$/u;
+
+const refuseName = (name: string, what: string): VarveError =>
+  new VarveError(
+    'name_collision',
+    `${what} ${JSON.stringify(name)} is no name in Avro, and topic.format.names is none, so nothing is ` +
+      'adjusted. Set it to avro or avro_unicode, rename it, or leave it out of the capture.',
+    { facts: { name } },
+  );
 
 /**
- * Avro field names of a table's columns, in their order. Throws `name_collision` when two columns share one.
+ * A part that starts with a digit gets a `_` in front, because strict readers refuse it otherwise; the very
+ * first character is replaced, as Debezium does.
  */
-export const fieldNames = (table: TableName, columns: readonly Column[]): string[] => {
+const RECORD_NAME: Readonly<Record<Names, (topic: string) => string>> = {
+  avro: (topic) =>
+    topic
+      .replace(/[^A-Za-z0-9_.]/g, '_')
+      .replace(/^[^A-Za-z_]/, '_')
+      .replace(/\.(?=[0-9.]|$)/g, '._'),
+  avro_unicode: (topic) => topic.replace(/[^A-Za-z0-9.]|(?<=^|\.)[0-9]/g, escapeUnit),
+  none: (topic) => {
+    if (topic.split('.').every((part) => AVRO_NAME.test(part))) return topic;
+    throw refuseName(topic, 'The topic');
+  },
+};
+
+const FIELD_NAME: Readonly<Record<Names, (column: string) => string>> = {
+  avro: (column) => column.replace(/[^A-Za-z0-9_]/g, '_').replace(/^(?=[0-9]|$)/, '_'),
+  avro_unicode: (column) => column.replace(/[^A-Za-z0-9]|^[0-9]/g, escapeUnit),
+  none: (column) => {
+    if (AVRO_NAME.test(column)) return column;
+    throw refuseName(column, 'The column');
+  },
+};
+
+/**
+ * Name of a topic's Avro records, without `.Key`, `.Value` or `.Envelope`. Throws `name_collision` for one
+ * that Avro does not have.
+ */
+export const recordName = (topic: string, names: Names = 'avro'): string => RECORD_NAME[names](topic);
+
+/**
+ * Avro field names of a table's columns, in their order: `größe` -> `gr__e`, `1st` -> `_1st`. Throws
+ * `name_collision` when two columns share one, or Avro does not have it.
+ */
+export const fieldNames = (
+  table: TableName,
+  columns: readonly Pick<Column, 'name'>[],
+  names: Names = 'avro',
+): string[] => {
   const owners = new Map<string, string>();
   return columns.map(({ name }) => {
-    const field = fieldName(name);
+    const field = FIELD_NAME[names](name);
     const other = owners.get(field);
     if (other !== undefined) {
       throw new VarveError(
         'name_collision',
         `Columns ${JSON.stringify(other)} and ${JSON.stringify(name)} of ${tableText(table)} would both be ` +
-          `the field ${field}. Rename one of them, or leave one out of the capture.`,
+          `the field ${field}. Set topic.format.names to avro_unicode, rename one of them, or leave one out ` +
+          '(columns: drop).',
         { facts: { table: tableText(table), column: name, other, field } },
       );
     }

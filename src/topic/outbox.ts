@@ -1,82 +1,40 @@
-// Owns what waits to be published: a batch a topic, the schemas it needs, and how much is in flight.
-// Knows neither where changes come from nor what a transaction is; it never splits one atomic write.
+// Owns what waits to be published and goes out as one atomic write, and how much is in flight. Knows neither
+// where changes come from nor what a transaction means; it never splits one atomic write.
 import type { RowChange } from '../change/event.ts';
 import { formatOrder, type Order, type OrderParts } from '../change/order.ts';
-import type { TableName, TableSchema } from '../change/schema.ts';
 import { durably } from '../crash-point.ts';
 import { VarveError } from '../errors.ts';
-import { EnvelopeWriter, prepareEnvelope } from './envelope.ts';
-import { Change } from './envelope-change.ts';
-
-import { claimTopic } from './naming.ts';
-import type { PreparedTable, SnapshotMark, SourceBlock } from './prepared-table.ts';
-import type { Publisher, Slice, StateRecord } from './publisher.ts';
-import { RecordBatchBuilder, type TakenRecords } from './record-batch.ts';
-import { printState, type SchemaRecord, STATE_KEYS } from './state.ts';
+import { Batches } from './batches.ts';
+import { Change, type EventCounts } from './envelope-change.ts';
+import type { OutboxOptions } from './outbox-options.ts';
+import { HeartbeatTopic, type OpenTopic, TransactionTopic } from './own-topics.ts';
+import type { PreparedTable, SnapshotMark } from './prepared-table.ts';
+import type { Slice, StateRecord } from './publisher.ts';
+import { type TableOut, TableOuts, writeChange } from './table-outs.ts';
 
 /** One is being made durable, one waits: small changes that arrive meanwhile share the next one's sync. */
 const MAX_IN_FLIGHT_WRITES = 2;
 
-type OutboxOptions = {
-  publisher: Publisher;
-  /** First part of every topic's name. */
-  prefix: string;
-  block: SourceBlock;
-  /** Microseconds since 1970-01-01 UTC. */
-  nowUs: () => bigint;
-  /** Bytes that may wait for the publisher before `flush` waits. */
-  maxInFlightBytes: number;
-  /** Makes a batch of records; they stay as they are until it resolves. */
-  pack: (taken: TakenRecords) => Promise<Uint8Array>;
-};
-
-/** A table as it is published now: valid for one schema. */
-export type TableOut = {
-  readonly topic: string;
-  readonly table: PreparedTable;
-  readonly writer: EnvelopeWriter;
-  /** The topic's own: shared by all that its table was and is. */
-  readonly builder: RecordBatchBuilder;
-};
-
-/** Who writes a record does not know whose it is. */
-const withTopic = (thrown: unknown, topic: string): unknown => {
-  if (!(thrown instanceof VarveError) || thrown.kind !== 'value_unsupported') return thrown;
-  const facts = { ...thrown.facts, topic };
-  return new VarveError(thrown.kind, `A change of ${topic}: ${thrown.message}`, { facts, cause: thrown });
-};
-
-const sameShape = (known: SchemaRecord, next: Omit<SchemaRecord, 'n' | 'first'>): boolean =>
-  JSON.stringify([known.columns, known.fields, known.key, known.keyId, known.valueId]) ===
-  JSON.stringify([next.columns, next.fields, next.key, next.keyId, next.valueId]);
-
-const keyText = (schema: Pick<SchemaRecord, 'columns' | 'key'> | TableSchema): string =>
-  schema.key.map((at) => schema.columns[at]?.name).join(', ') || 'none';
-
-const refuseOtherKey = (topic: string, known: SchemaRecord, schema: TableSchema): void => {
-  const before = known.key.map((at) => known.columns[at]?.id).join();
-  const after = schema.key.map((at) => schema.columns[at]?.id).join();
-  if (before === after) return;
-  throw new VarveError(
-    'key_changed',
-    `The key of ${topic} changed from (${keyText(known)}) to (${keyText(schema)}). Its rows can no longer ` +
-      'be told apart as before. Run varve reset FILE --yes, move its table away and start again.',
-    { facts: { topic, before: keyText(known), after: keyText(schema) } },
-  );
+/** `txId`: the source's; absent: its events are never numbered. `counts`: what of it was published before. */
+export type SharedByEvents = Omit<OrderParts, 'ordinal'> & {
+  txId?: string;
+  counts?: EventCounts | undefined;
 };
 
 export class Outbox {
   readonly #options: OutboxOptions;
-  readonly #builders = new Map<string, RecordBatchBuilder>();
-  readonly #outs = new Map<PreparedTable, TableOut>();
-  readonly #schemas = new Map<string, SchemaRecord>();
+  readonly #batches: Batches;
+  readonly #tables: TableOuts;
   readonly #state: StateRecord[] = [];
   readonly #change = new Change();
-  readonly #claims = new Map<string, TableName>();
-  #last: TableOut | undefined;
+  #transactions: TransactionTopic | null = null;
+  #heartbeats: HeartbeatTopic | null = null;
+  /** Of the transaction under way, where they are numbered; null between transactions. */
+  #boundary: { id: string; isBegun: boolean } | null = null;
   /** The clock of all that goes out together; asked when its first transaction begins. */
   #nowUs = 0n;
-  #bytes = 0;
+  /** Values on their way to where they are kept. */
+  #claimed: Promise<void>[] = [];
   #inFlightBytes = 0;
   /** Writes handed over and not durable yet, oldest first; none of them rejects. */
   readonly #inFlight: Promise<void>[] = [];
@@ -86,101 +44,121 @@ export class Outbox {
 
   constructor(options: OutboxOptions) {
     this.#options = options;
-    for (const [key, text] of options.publisher.state()) {
-      if (!key.startsWith('schema/')) continue;
-      const record = JSON.parse(text) as SchemaRecord;
-      const topic = key.slice('schema/'.length, key.lastIndexOf('/'));
-      if ((this.#schemas.get(topic)?.n ?? 0) < record.n) this.#schemas.set(topic, record);
-    }
+    this.#batches = new Batches(options.pack);
+    const claim = (name: string, value: Uint8Array): string => this.#claim(name, value);
+    this.#tables = new TableOuts({ options, batches: this.#batches, claim });
   }
 
   /** Bytes of records that the next flush will write. */
   get bytes(): number {
-    return this.#bytes;
+    return this.#batches.bytes;
   }
 
   get isEmpty(): boolean {
-    return this.#bytes === 0 && this.#state.length === 0;
+    return this.#batches.bytes === 0 && this.#state.length === 0;
+  }
+
+  /** Events of the transaction under way by table; null where they are not numbered. */
+  get counts(): EventCounts | null {
+    return this.#boundary === null ? null : this.#change.counts;
   }
 
   /** The table's writer, if it was opened. */
   find(table: PreparedTable): TableOut | undefined {
-    if (this.#last?.table === table) return this.#last;
-    const found = this.#outs.get(table);
-    if (found) this.#last = found;
-    return found;
+    return this.#tables.find(table);
   }
 
-  /** Registers schemas, makes the topic. The schema record, from `first` on, goes with the next flush. */
+  /**
+   * Registers schemas, makes the topic. The schema record, from `first` on, goes with the next flush. Throws
+   * `key_changed`, `topic_changed`, `name_collision`, and what the publisher refuses.
+   */
   async open(table: PreparedTable, first: Order): Promise<TableOut> {
-    const { publisher, prefix, block } = this.#options;
-    claimTopic(this.#claims, prefix, table.schema.name);
-    const prepared = prepareEnvelope({ prefix, table, source: block });
-    const { topic, keySchema, valueSchema } = prepared;
-    const known = this.#schemas.get(topic);
-    if (known) refuseOtherKey(topic, known, table.schema);
-    await publisher.ensureTopic(topic, { partitions: 1 });
-    const keyId = keySchema === null ? null : await publisher.registerSchema(prepared.keySubject, keySchema);
-    const valueId = await publisher.registerSchema(prepared.valueSubject, valueSchema);
-    const { name, columns, key } = table.schema;
-    const next = {
-      table: name,
-      columns: [...columns],
-      fields: prepared.fields,
-      key: [...key],
-      keyId,
-      valueId,
-    };
-    if (known === undefined || !sameShape(known, next)) {
-      const record: SchemaRecord = { ...next, n: (known?.n ?? 0) + 1, first };
-      this.#schemas.set(topic, record);
-      this.#state.push({ key: STATE_KEYS.schema(topic, record.n), value: printState(record) });
-    }
-    const writer = new EnvelopeWriter(prepared, { keyId, valueId });
-    const out: TableOut = { topic, table, writer, builder: this.#builder(topic) };
-    this.#outs.set(table, out);
+    const { publisher, prefix, transactionTopic = false } = this.#options;
+    if (transactionTopic && this.#transactions === null)
+      this.#transactions = await TransactionTopic.open({ publisher, prefix, openTopic: this.#openTopic });
+    const { out, state } = await this.#tables.open(table, first);
+    if (state !== null) this.#state.push(state);
     return out;
   }
 
   /** From now on `column` of `table` is optional: a NULL came where its schema said none could. */
   async relax(table: PreparedTable, column: number, first: Order): Promise<TableOut> {
-    const out = await this.open(table.relax(column), first);
-    this.#outs.set(table, out);
-    this.#last = undefined;
+    const { out, state } = await this.#tables.relax(table, column, first);
+    if (state !== null) this.#state.push(state);
     return out;
   }
 
+  readonly #openTopic: OpenTopic = async (topic) => {
+    const ensured = await this.#options.publisher.ensureTopic(topic, { partitions: 1 });
+    const [builder] = this.#batches.of(topic, ensured);
+    if (builder !== undefined && ensured.partitions === 1) return builder;
+    throw new VarveError(
+      'topic_unfit',
+      `${topic} has ${ensured.partitions} partitions; it has an order to keep, so it must have one.`,
+      { facts: { topic, partitions: ensured.partitions } },
+    );
+  };
+
   /** What the next rows share. */
-  begin(transaction: Omit<OrderParts, 'ordinal'>, commitTs: bigint, snapshot: SnapshotMark): void {
-    if (this.#bytes === 0) this.#nowUs = this.#options.nowUs();
-    this.#change.begin(transaction, { commitTs, snapshot, nowUs: this.#nowUs });
+  begin(transaction: SharedByEvents, commitTs: bigint, snapshot: SnapshotMark): void {
+    if (this.#batches.bytes === 0) this.#nowUs = this.#options.nowUs();
+    const facts = { commitTs, snapshot, nowUs: this.#nowUs };
+    const { txId, position, counts } = transaction;
+    if (this.#options.transactionTopic !== true || txId === undefined) {
+      this.#change.begin(transaction, facts);
+      return;
+    }
+    const id = `${txId}:${position}`;
+    this.#change.begin(transaction, { ...facts, boundary: { id, counts: counts ?? {} } });
+    this.#boundary = { id, isBegun: counts !== undefined };
+  }
+
+  /** The transaction is whole. One without an event has no boundaries. */
+  end(): void {
+    const boundary = this.#boundary;
+    if (boundary === null) return;
+    this.#markBegin();
+    if (boundary.isBegun) this.#mark(boundary.id, this.#change.counts);
+    this.#boundary = null;
+  }
+
+  #markBegin(): void {
+    const boundary = this.#boundary;
+    if (boundary === null || boundary.isBegun || this.#change.totalOrder === 0) return;
+    boundary.isBegun = true;
+    this.#mark(boundary.id, null);
+  }
+
+  #mark(id: string, counts: EventCounts | null): void {
+    const { commitTs, nowMs } = this.#change;
+    this.#transactions?.write({ id, counts, tsMs: Number(commitTs / 1000n), nowMs });
   }
 
   /** Throws `null_in_required` with nothing written; everything else of the batch stays as it was. */
   row(out: TableOut, row: RowChange<unknown>): void {
-    this.#write(out, this.#change.setRow(row));
+    writeChange(out, this.#change.setRow(row));
   }
 
   truncate(out: TableOut, ordinal: number): void {
-    this.#write(out, this.#change.setTruncate(ordinal));
+    writeChange(out, this.#change.setTruncate(ordinal));
   }
 
-  #write({ topic, writer, builder }: TableOut, change: Change): void {
-    const before = builder.size;
-    try {
-      writer.write(builder, change);
-    } catch (thrown) {
-      throw withTopic(thrown, topic);
-    }
-    this.#bytes += builder.size - before;
+  /** A heartbeat goes with the next flush. Not within a transaction. */
+  async beat(): Promise<void> {
+    const { publisher, prefix, nowUs } = this.#options;
+    this.#heartbeats ??= await HeartbeatTopic.open({ publisher, prefix, openTopic: this.#openTopic });
+    this.#heartbeats.write(Number(nowUs() / 1000n));
   }
 
-  #builder(topic: string): RecordBatchBuilder {
-    const known = this.#builders.get(topic);
-    if (known) return known;
-    const made = new RecordBatchBuilder();
-    this.#builders.set(topic, made);
-    return made;
+  #claim(name: string, value: Uint8Array): string {
+    const { claims } = this.#options;
+    if (claims === undefined)
+      throw new VarveError('internal', 'A value was to be kept, but there is no place.');
+    const put = claims.put(name, value);
+    put.catch(() => undefined);
+    this.#claimed.push(put);
+    this.#batches.addBytes(value.length);
+    return claims.locate(name);
   }
 
   /**
@@ -188,10 +166,10 @@ export class Outbox {
    * resolves when it is on disk. A write that failed fails every later flush.
    */
   async flush(state: readonly StateRecord[]): Promise<{ durable: Promise<void> }> {
-    const bytes = this.#bytes;
+    this.#markBegin();
+    const { bytes } = this.#batches;
     const packing = this.#pack();
     packing.catch(() => undefined);
-    this.#bytes = 0;
     const all = [...this.#state.splice(0), ...state];
     while (this.#isFull(bytes)) await this.#inFlight[0];
     if (this.#failure !== undefined) throw this.#failure;
@@ -225,17 +203,13 @@ export class Outbox {
     return { durable };
   }
 
-  /** What waits, as batches. */
+  /** What waits, as batches; values that are kept elsewhere are there before the records that say where. */
   async #pack(): Promise<Slice[]> {
-    const filled = [...this.#builders].filter(([, builder]) => builder.records > 0);
-    return Promise.all(
-      filled.map(async ([topic, builder]) => {
-        const taken = builder.take();
-        const batch = await this.#options.pack(taken);
-        builder.recycle(taken);
-        return { topic, partition: 0, batch, records: taken.records };
-      }),
-    );
+    const claimed = this.#claimed;
+    if (claimed.length > 0) this.#claimed = [];
+    const slices = await this.#batches.take();
+    await Promise.all(claimed);
+    return slices;
   }
 
   #isFull(bytes: number): boolean {

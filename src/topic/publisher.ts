@@ -13,11 +13,20 @@ export type AtomicWrite = { slices: readonly Slice[]; state: readonly StateRecor
 
 export type TopicSettings = { partitions: number };
 
+/** As it is: what `ensureTopic` asked for holds only for a topic that is made. */
+export type EnsuredTopic = {
+  partitions: number;
+  /** A single record, uncompressed, with key and headers. */
+  maxRecordBytes: number;
+  /** About so much goes into one batch, uncompressed. */
+  batchBytes: number;
+};
+
 export type Publisher = {
   /** State as of the last durable write: key -> JSON text. Damage was detected on opening and threw. */
   state(): ReadonlyMap<string, string>;
-  /** Creates the topic or refuses settings that break a guarantee. Returns its partition count. */
-  ensureTopic(name: string, settings: TopicSettings): Promise<number>;
+  /** Creates the topic or refuses settings that break a guarantee. Returns it as it is. */
+  ensureTopic(name: string, settings: TopicSettings): Promise<EnsuredTopic>;
   /** Id of this Avro schema text under this subject; the same text gives the same id for ever. */
   registerSchema(subject: string, schema: string): Promise<number>;
   /**
@@ -25,8 +34,9 @@ export type Publisher = {
    */
   write(write: AtomicWrite): Promise<void>;
   /**
-   * After a failed write every later one is refused, until this has read again what is durable; who wrote
-   * begins anew from `state()`. Does nothing where nothing failed; throws what still stands in the way.
+   * Becomes the one writer: before the first write, and after a failed one, since then every later one is
+   * refused. Reads again what is durable; who wrote begins anew from `state()`. Does nothing for a writer that
+   * did not fail; throws what still stands in the way, `fenced` when another has taken over.
    */
   recover(): Promise<void>;
   close(): Promise<void>;

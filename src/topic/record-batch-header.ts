@@ -27,6 +27,8 @@ export const MAGIC = 2;
 /** Bits of the attributes. */
 export const CODEC = 7;
 export const LOG_APPEND_TIME = 8;
+/** Visible to a committed reader once its transaction is. */
+export const TRANSACTIONAL = 16;
 export const CONTROL = 32;
 export type BatchHeader = {
   baseOffset: number;

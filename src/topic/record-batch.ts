@@ -14,11 +14,12 @@ import {
   verifyBatch,
 } from './record-batch-header.ts';
 import { RecordView } from './record-batch-view.ts';
+import { SpareBuffers } from './spare-buffers.ts';
 
 export type Codec = {
-  /** As the batch's attributes carry it: 1 gzip, 4 zstd. */
+  /** As the batch's attributes carry it: 1 gzip, 2 snappy, 3 lz4, 4 zstd. */
   readonly id: number;
-  /** Beside the event loop; `bytes` must stay as they are until it resolves. */
+  /** `bytes` must stay as they are until it resolves. */
   compress(bytes: Uint8Array): Promise<Uint8Array>;
   decompress(bytes: Uint8Array): Uint8Array;
 };
@@ -27,15 +28,19 @@ export type Codec = {
 const LENGTH_BYTES = 4;
 const MAX_LENGTH = 2 ** (7 * LENGTH_BYTES - 1) - 1;
 
+/** The longest record that the builder can write, whatever its topic takes. */
+export const MAX_RECORD_BYTES = MAX_LENGTH + LENGTH_BYTES;
+
+const tooLarge = (bytes: number, limit: number): VarveError =>
+  new VarveError(
+    'record_too_large',
+    `A record, its key or its value has ${bytes} bytes; its topic takes at most ${limit}. Leave the column ` +
+      'out of the capture, shorten the value at the source, or let the topic take more.',
+    { facts: { bytes, limit } },
+  );
+
 const patchLength = (bytes: Uint8Array, at: number, length: number): void => {
-  if (length > MAX_LENGTH) {
-    throw new VarveError(
-      'value_unsupported',
-      `A record, its key or its value has ${length} bytes; a topic holds at most ${MAX_LENGTH}. Leave ` +
-        'the column out of the capture, or shorten the value at the source.',
-      { facts: { bytes: length, limit: MAX_LENGTH } },
-    );
-  }
+  if (length > MAX_LENGTH) throw tooLarge(length, MAX_LENGTH);
   const zigzag = length << 1;
   bytes[at] = (zigzag & 0x7f) | 0x80;
   bytes[at + 1] = ((zigzag >>> 7) & 0x7f) | 0x80;
@@ -51,27 +56,36 @@ export type TakenRecords = {
   readonly maxTimestamp: number;
 };
 
-const MIN_BYTES = 1 << 16;
-/** A larger buffer was made for a large transaction, and goes with it. */
-const KEPT_BYTES = 16 << 20;
-/** One is being packed, one waits for its turn. */
-const SPARES = 2;
+/** Stands in for the buffer of a builder that has none yet: an idle partition costs nothing. */
+const NO_BUFFER = new ByteWriter(AT.records);
+NO_BUFFER.pos = AT.records;
 
-const makeWriter = (capacity: number): ByteWriter => {
-  const writer = new ByteWriter(Math.max(capacity, AT.records));
-  writer.pos = AT.records;
-  return writer;
+export type BuilderOptions = {
+  /** A batch is cut before the record that would make it larger than this, uncompressed, header included. */
+  maxBytes?: number;
+  /** A larger record is refused, its own length included. */
+  maxRecordBytes?: number;
+  /** Shared by builders of one owner, as `meter` is. */
+  spares?: SpareBuffers;
+  /** Bytes of whole records; its owner sets it back. */
+  meter?: { bytes: number };
 };
 
 /**
  * Records go straight into `writer`: beginRecord, (beginKey, write, endKey | nullKey), (beginValue, write,
  * endValue | nullValue), optionally beginHeaders and that many `header`, then endRecord. The order is the
- * caller's duty.
+ * caller's duty. `writer` is the record's from its begin to its end; the next one may have another.
  */
 export class RecordBatchBuilder {
-  writer: ByteWriter;
-  /** They came back from records that were taken, so that a large buffer is not made for each batch. */
-  readonly #spares: ByteWriter[] = [];
+  writer: ByteWriter = NO_BUFFER;
+  readonly #spares: SpareBuffers;
+  readonly #meter: { bytes: number };
+  readonly #maxBytes: number;
+  readonly #maxRecordBytes: number;
+  /** What the next new buffer begins with. */
+  #capacity: number;
+  /** Batches that were cut. */
+  readonly #full: TakenRecords[] = [];
   #records = 0;
   #baseTimestamp = 0;
   #maxTimestamp = 0;
@@ -81,16 +95,20 @@ export class RecordBatchBuilder {
   #part = 0;
   #headers = false;
 
-  constructor(capacity = 1 << 20) {
-    this.writer = makeWriter(capacity);
+  constructor(capacity = 1 << 20, options: BuilderOptions = {}) {
+    this.#capacity = capacity;
+    this.#spares = options.spares ?? new SpareBuffers();
+    this.#meter = options.meter ?? { bytes: 0 };
+    this.#maxBytes = options.maxBytes ?? Number.POSITIVE_INFINITY;
+    this.#maxRecordBytes = options.maxRecordBytes ?? MAX_RECORD_BYTES;
   }
 
-  /** Whole records so far. */
+  /** Whole records so far of the batch under way. */
   get records(): number {
     return this.#records;
   }
 
-  /** Bytes so far, uncompressed, header included. */
+  /** Its bytes so far, uncompressed, header included. */
   get size(): number {
     return this.writer.pos;
   }
@@ -98,11 +116,11 @@ export class RecordBatchBuilder {
   /** `timestampMs`: milliseconds since 1970-01-01 UTC, whole. */
   beginRecord(timestampMs: number): void {
     if (this.#record >= 0) throw new Error('the record before this one was neither ended nor rolled back');
+    if (this.#records === 0) this.#beginBatch(timestampMs);
     const { writer } = this;
     this.#record = writer.pos;
     this.#timestamp = timestampMs;
     this.#headers = false;
-    if (this.#records === 0) this.#baseTimestamp = this.#maxTimestamp = timestampMs;
     writer.ensure(LENGTH_BYTES + 1);
     writer.pos += LENGTH_BYTES;
     writer.byte(0);
@@ -144,10 +162,15 @@ export class RecordBatchBuilder {
     this.writer.prefixed(value);
   }
 
+  /** Throws `record_too_large`, with the record still begun; a batch that is full was cut before it. */
   endRecord(): void {
+    if (!this.#headers) this.writer.byte(0);
+    const bytes = this.writer.pos - this.#record;
+    if (bytes > this.#maxRecordBytes) throw tooLarge(bytes, this.#maxRecordBytes);
+    if (this.writer.pos > this.#maxBytes && this.#records > 0) this.#cut();
     const { writer } = this;
-    if (!this.#headers) writer.byte(0);
     patchLength(writer.bytes, this.#record, writer.pos - this.#record - LENGTH_BYTES);
+    this.#meter.bytes += bytes;
     if (this.#timestamp > this.#maxTimestamp) this.#maxTimestamp = this.#timestamp;
     this.#records++;
     this.#record = -1;
@@ -168,18 +191,26 @@ export class RecordBatchBuilder {
   }
 
   /**
-   * Gives the records away and goes on in another buffer. Throws when there is no whole record. Who takes
-   * them brings the buffer back with `recycle`.
+   * Gives the records of the batch under way and goes on in another buffer. Throws when there is no whole
+   * record. Who takes them brings the buffer back with `recycle`.
    */
   take(): TakenRecords {
     const taken = this.#whole();
-    this.writer = this.#spares.pop() ?? makeWriter(Math.max(taken.writer.pos, MIN_BYTES));
+    this.#capacity = taken.writer.pos;
+    this.writer = NO_BUFFER;
     this.reset();
     return taken;
   }
 
+  /** The batches that were cut and the one under way, in order; none when there is no record. */
+  takeAll(): TakenRecords[] {
+    const all = this.#full.splice(0);
+    if (this.#records > 0) all.push(this.take());
+    return all;
+  }
+
   recycle({ writer }: TakenRecords): void {
-    if (writer.bytes.length <= KEPT_BYTES && this.#spares.length < SPARES) this.#spares.push(writer);
+    this.#spares.give(writer);
   }
 
   /** Ready for the next batch; the buffer is kept. */
@@ -187,6 +218,26 @@ export class RecordBatchBuilder {
     this.writer.pos = AT.records;
     this.#records = 0;
     this.#record = -1;
+  }
+
+  #beginBatch(timestampMs: number): void {
+    this.#baseTimestamp = this.#maxTimestamp = timestampMs;
+    if (this.writer !== NO_BUFFER) return;
+    this.writer = this.#spares.take(this.#capacity);
+    this.writer.pos = AT.records;
+  }
+
+  /** The record under way becomes the first of a new batch: it only has to count anew. */
+  #cut(): void {
+    const from = this.writer;
+    const [start, end] = [this.#record, from.pos];
+    const rest = skipNumber(from.bytes, skipNumber(from.bytes, start + LENGTH_BYTES + 1));
+    from.pos = start;
+    this.#record = -1;
+    this.#full.push(this.take());
+    this.beginRecord(this.#timestamp);
+    this.#headers = true;
+    this.writer.raw(from.bytes, rest, end);
   }
 
   #beginPart(): void {
@@ -211,11 +262,21 @@ export class RecordBatchBuilder {
   }
 }
 
-/** A batch of the records with base offset 0; they must stay as they are until it resolves. */
+const skipNumber = (bytes: Uint8Array, start: number): number => {
+  let at = start;
+  while (bytes[at]! > 0x7f) at++;
+  return at + 1;
+};
+
+/**
+ * A batch of the records with base offset 0; they must stay as they are until it resolves. What does not
+ * shrink stays as it is, so that no batch is larger than its records.
+ */
 export const sealRecords = async (taken: TakenRecords, codec: Codec | null): Promise<Uint8Array> => {
   if (codec === null) return sealPlain(taken);
   const { bytes, pos } = taken.writer;
   const packed = await codec.compress(bytes.subarray(AT.records, pos));
+  if (packed.length + AT.records >= pos) return sealPlain(taken);
   const batch = new Uint8Array(AT.records + packed.length);
   batch.set(packed, AT.records);
   return sealBatch(batch, codec.id, taken);

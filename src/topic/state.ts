@@ -12,7 +12,12 @@ const STATE_LAYOUT = 1;
  */
 export type Checkpoint = {
   resume: ResumePoint;
-  part: { order: Order; ordinal: number } | null;
+  part: {
+    order: Order;
+    ordinal: number;
+    /** Events published so far by table, where transactions are numbered. */
+    counts?: Readonly<Record<string, number>>;
+  } | null;
   /** Hash of the table selection; ordinals of a part mean nothing under another selection. */
   selection: string;
   /** Source commit time of the newest transaction, microseconds as text. */
@@ -58,6 +63,8 @@ export type SchemaRecord = {
   key: number[];
   keyId: number | null;
   valueId: number;
+  /** Of the topic; absent: one. */
+  partitions?: number;
 };
 
 /**

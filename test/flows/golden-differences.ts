@@ -8,20 +8,48 @@ import type { GoldenOptions } from '../support/golden-run.ts';
 export const OUT_OF_SCOPE: ReadonlyMap<string, string> = new Map([
   ['incremental-snapshot', 'Debezium is asked by a signal table; Varve re-reads on a command'],
   ['logical-message', 'messages of pg_logical_emit_message are not published'],
-  ['quoted-identifiers-avro-unicode', 'names are adjusted as avro only, not as avro_unicode'],
-  ['quoted-identifiers-none', 'names are adjusted as avro only; two of these columns would be one field'],
   ['tx-metadata-heartbeat', 'neither transaction metadata nor heartbeats are published'],
-  ['types-numeric-double', 'decimals are precise only, not double'],
-  ['types-numeric-string', 'decimals are precise only, not string'],
-  ['types-temporal-connect', 'time precision is adaptive only, not connect'],
-  ['types-temporal-micro', 'time precision is adaptive only, not adaptive_time_microseconds'],
 ]);
 
 const identity = 'Varve itself publishes no table whose updates would then fail in the source';
 
+/** Debezium's settings that Varve has, by what `topic.format` calls them. */
+const SETTINGS: Readonly<Record<string, (value: string) => Readonly<Record<string, unknown>>>> = {
+  'binary.handling.mode': (binary) => ({ binary }),
+  'decimal.handling.mode': (decimal) => ({ decimal }),
+  'field.name.adjustment.mode': (names) => ({ names }),
+  'hstore.handling.mode': (hstore) => ({ hstore }),
+  'include.unknown.datatypes': (asked) => ({ unknown_types: asked === 'true' ? 'bytes' : 'omit' }),
+  'interval.handling.mode': (interval) => ({ interval }),
+  'time.precision.mode': (time) => ({ time }),
+};
+
+/** Settings that have nothing to do with the records' form, or whose form is the only one Varve has. */
+const OTHER_SETTINGS = new Set([
+  'extended.headers.enabled',
+  // One name of Varve's stands for both.
+  'schema.name.adjustment.mode',
+  'schema.refresh.mode',
+  // See OPTIONS.
+  'skipped.operations',
+  'snapshot.mode',
+]);
+
+/** The `topic.format` that a recorded case asks for. Throws for a setting that nobody thought of. */
+export const formatOf = (settings: Readonly<Record<string, string>>): Readonly<Record<string, unknown>> =>
+  Object.assign(
+    {},
+    ...Object.entries(settings).map(([key, value]) => {
+      const said = SETTINGS[key];
+      if (said === undefined && !OTHER_SETTINGS.has(key)) throw new Error(`Varve has nothing for ${key}`);
+      return said?.(value) ?? {};
+    }),
+  );
+
 /** What differs from the defaults of a pipeline file, with the reason. */
 export const OPTIONS: ReadonlyMap<string, GoldenOptions & { why: string }> = new Map([
   ['ddl-columns', { why: 'a column with a default fills rows without events', onRewrite: 'ignore' }],
+  ['quoted-identifiers-none', { why: 'names that Avro does not have are refused', tables: ['public.*'] }],
   ['no-key', { why: identity, publication: 'never' }],
   ['replident-nothing', { why: identity, publication: 'never' }],
   ['snapshot-no-data', { why: 'snapshot.mode no_data', mode: 'never' }],
@@ -132,6 +160,20 @@ const TRUNCATES: Difference = {
   isExtra: (record) => envelopeOf(record)?.op === 't',
 };
 
+const UNNAMED: readonly Difference[] = [
+  {
+    why: 'a table with names that Avro does not have is refused: no registry takes its schema',
+    apply: (record) => (record.topic === 'golden.My_Schema.Order_Lines.v2' ? null : record),
+  },
+  {
+    why: 'without it, another table is read first',
+    apply: (record) =>
+      record.topic === 'golden.public.UPPER' && envelopeOf(record)?.op === 'r'
+        ? withSource(record, { snapshot: 'first' })
+        : record,
+  },
+];
+
 const NEGATIVE_SCALE: Difference = {
   why: 'a negative scale has no Avro form: the digits are spelt out instead (the schema)',
   apply: (record) =>
@@ -166,6 +208,7 @@ const BY_CASE: Readonly<Record<string, readonly Difference[]>> = {
   ],
   'generated-columns': [GENERATED],
   partitions: [...PARTITIONS, ONLY_TABLE],
+  'quoted-identifiers-none': UNNAMED,
   'truncate-skipped': [TRUNCATES],
   'types-extension': [
     textColumn({ name: 'c_lquery', behind: 'c_ltree', values: { 1: '*.Science.*', 2: '*' } }),

@@ -1,13 +1,13 @@
 // Wire conformance: every recorded case of a real Debezium runs on a real server through `varve run`, and
 // what stands on the topics is compared record by record. A folder dropped into the fixtures is a test.
 import assert from 'node:assert/strict';
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type Order, transactionOf } from '../../src/change/order.ts';
-import { compareWithGolden, type DecodedRecord, goldenCases } from '../support/golden.ts';
-import { publishScripts, readScripts } from '../support/golden-run.ts';
+import { compareWithGolden, type DecodedRecord, GOLDEN, goldenCases } from '../support/golden.ts';
+import { publishScripts, readScripts, readSettings } from '../support/golden-run.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
-import { differencesOf, OPTIONS, OUT_OF_SCOPE } from './golden-differences.ts';
+import { differencesOf, formatOf, OPTIONS, OUT_OF_SCOPE } from './golden-differences.ts';
 
 type Source = {
   table: string;
@@ -70,11 +70,30 @@ describe('recorded cases', () => {
     const name = basename(caseDir);
     if (OUT_OF_SCOPE.has(name)) continue;
     it(name, async () => {
-      const records = await publishScripts(server, readScripts(caseDir), OPTIONS.get(name));
+      const format = formatOf(readSettings(caseDir));
+      const records = await publishScripts(server, readScripts(caseDir), { ...OPTIONS.get(name), format });
       compareWithGolden(caseDir, records, differencesOf(name));
       checkPositions(records);
     });
   }
+
+  for (const name of ['types-extension', 'types-geo-range-fts']) {
+    it(`${name}, with types left out that Debezium leaves out`, async () => {
+      const caseDir = join(GOLDEN, 'postgres', name);
+      const records = await publishScripts(server, readScripts(caseDir), {
+        format: { unknown_types: 'omit' },
+      });
+      compareWithGolden(caseDir, records);
+    });
+  }
+
+  it('refuses a name that Avro does not have when names are not adjusted', async () => {
+    const scripts = readScripts(join(GOLDEN, 'postgres', 'quoted-identifiers-none'));
+    await assert.rejects(publishScripts(server, scripts, { format: { names: 'none' } }), {
+      kind: 'name_collision',
+      message: /topic\.format\.names/,
+    });
+  });
 
   it('keeps a leading U+FEFF in names and values, in the snapshot as in the stream', async () => {
     const mark = '\ufeff';

@@ -97,6 +97,27 @@ test('record names are names to strict readers', () => {
   assert.equal(recordName('1app.a..b.'), '_app.a._.b._');
 });
 
+test('escaped names are names to strict readers, and no two are alike', () => {
+  assert.equal(recordName('my-app.public.1st_a', 'avro_unicode'), 'my_u002dapp.public._u0031st_u005fa');
+  assert.deepEqual(
+    fieldNames(['public', 't'], ['a-b', 'a_b', '1st', 'größe', 'ключ'].map(column), 'avro_unicode'),
+    ['a_u002db', 'a_u005fb', '_u0031st', 'gr_u00f6_u00dfe', '_u43a_u43b_u44e_u447'],
+  );
+});
+
+test('names as they are: what Avro does not have is refused', () => {
+  assert.deepEqual(fieldNames(['public', 't'], ['größe', 'a_b', '_1'].map(column), 'none'), [
+    'größe',
+    'a_b',
+    '_1',
+  ]);
+  assert.equal(recordName('app.public.t', 'none'), 'app.public.t');
+  for (const name of ['a-b', 'with space', '1st', 'dot.ted', '']) {
+    assert.throws(() => fieldNames(['public', 't'], [column(name)], 'none'), { kind: 'name_collision' });
+  }
+  assert.throws(() => recordName('my-app.public.t', 'none'), { kind: 'name_collision', message: /my-app/ });
+});
+
 test('two columns of one field are refused with both names', () => {
   assert.throws(() => fieldNames(['public', 't'], ['a-b', 'a_b'].map(column)), {
     kind: 'name_collision',

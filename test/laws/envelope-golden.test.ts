@@ -89,8 +89,8 @@ const publish = (caseDir: string, table: PreparedTable, changes: readonly PlainC
   change.begin({ epoch: 1, position: 5n, phase: 1 }, { commitTs: 0n, nowUs: NOW_US, snapshot: 'false' });
   for (const [ordinal, plain] of changes.entries()) {
     first = out.records;
-    if (plain.op === 't') writer.write(out, change.setTruncate(ordinal));
-    else writer.write(out, change.setRow({ ...ROW, ...plain, op: plain.op, ordinal }));
+    if (plain.op === 't') writer.write([out], change.setTruncate(ordinal));
+    else writer.write([out], change.setRow({ ...ROW, ...plain, op: plain.op, ordinal }));
   }
   const batch = out.finish();
   let at = 0;

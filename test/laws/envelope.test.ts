@@ -77,12 +77,12 @@ class Topic {
       beforeIsKey: false,
       keyChanged: false,
     } as const;
-    this.#writer.write(this.out, this.change.setRow({ ...rest, ...event, ...images }));
+    this.#writer.write([this.out], this.change.setRow({ ...rest, ...event, ...images }));
     return this;
   }
 
   truncate(ordinal: number): this {
-    this.#writer.write(this.out, this.change.setTruncate(ordinal));
+    this.#writer.write([this.out], this.change.setTruncate(ordinal));
     return this;
   }
 

@@ -25,8 +25,8 @@ const model = (maxLength: number): fc.Arbitrary<Model> =>
   });
 
 const add = (builder: RecordBatchBuilder, record: Model): void => {
-  const { writer } = builder;
   builder.beginRecord(record.timestamp);
+  const { writer } = builder;
   if (record.key === null) builder.nullKey();
   else {
     builder.beginKey();
@@ -283,7 +283,7 @@ test('a value longer than a length can say is refused by name', () => {
   builder.beginValue();
   builder.writer.ensure(2 ** 27);
   builder.writer.pos += 2 ** 27;
-  assert.throws(() => builder.endValue(), { kind: 'value_unsupported' });
+  assert.throws(() => builder.endValue(), { kind: 'record_too_large' });
   builder.rollbackRecord();
   assert.equal(builder.size, 61);
 });

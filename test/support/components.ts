@@ -12,6 +12,8 @@ export const REQUIRED_COMPONENTS = [
   'pyiceberg',
   'duckdb iceberg',
   'spark',
+  'kafka',
+  'schema registry',
 ] as const;
 
 export type ComponentUse = { readonly component: string; readonly version: string; readonly test: string };

@@ -1,7 +1,7 @@
 // Owns running SQL scripts, recorded cases above all, as they were recorded: the same database name, the
 // same statements, `varve run` once for the snapshot and once for the changes, then reading all that stands
 // on the topics. Expects nothing.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +9,7 @@ import pg from 'pg';
 import { connector } from '../../connectors/postgres/connector.ts';
 import type { Output } from '../../src/cli/output.ts';
 import { run } from '../../src/cli/run.ts';
+import { embeddedTopic } from '../../src/cli/topic-embedded.ts';
 import type { DecodedRecord } from './golden.ts';
 import { readTopics } from './golden-topics.ts';
 import type { TestPostgres } from './postgres.ts';
@@ -25,25 +26,34 @@ export type GoldenOptions = {
   onRewrite?: 'stop' | 'ignore';
   /** `never`: a publication of all tables is there before, as it was for the recording. */
   publication?: 'auto' | 'never';
+  /** Tables that are captured; all if absent. */
+  tables?: readonly string[];
+  /** The pipeline file's `topic.format`. */
+  format?: Readonly<Record<string, unknown>>;
+  /** Its `columns`. */
+  columns?: Readonly<Record<string, unknown>>;
   /** Catches up after every statement, not after all of them. */
   stepwise?: boolean;
 };
 
 /** JSON is YAML. One reader, so that the snapshot's rows have one order. */
-const pipelineFile = (url: string, { mode, onRewrite, publication }: GoldenOptions): string =>
-  JSON.stringify({
+const pipelineFile = (url: string, options: GoldenOptions): string => {
+  const { mode, onRewrite, publication, tables = ['*.*'], format = {}, columns = {} } = options;
+  return JSON.stringify({
     name: 'golden',
     source: {
       kind: 'postgres',
       url,
-      tables: ['*.*'],
+      tables,
       publication: { create: publication ?? 'auto' },
       on_rewrite: onRewrite ?? 'stop',
     },
-    topic: { path: './topic' },
+    topic: { path: './topic', format },
+    columns,
     snapshot: { mode: mode ?? 'initial', parallel: 1 },
     log: { level: 'error' },
   });
+};
 
 const asIs = (text: string): string => text;
 const nothing = (): void => undefined;
@@ -66,6 +76,7 @@ const runOnce = async (file: string): Promise<void> => {
     flags: { 'until-caught-up': true },
     output: silent,
     connectors: { kinds: ['postgres'], load: async () => connector },
+    topics: async () => embeddedTopic,
     environment: {},
     usage: run.usage,
     version: '',
@@ -96,6 +107,12 @@ export const readScripts = (caseDir: string): Scripts => ({
   setup: readFileSync(join(caseDir, 'setup.sql'), 'utf8'),
   changes: readFileSync(join(caseDir, 'changes.sql'), 'utf8'),
 });
+
+/** What the case set beside the base of all recordings, by Debezium's names. */
+export const readSettings = (caseDir: string): Readonly<Record<string, string>> => {
+  const file = join(caseDir, 'connector.json');
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>) : {};
+};
 
 /** Everything that Varve publishes. The server's database `golden` is made for it, and gone afterwards. */
 export const publishScripts = async (

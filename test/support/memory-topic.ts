@@ -5,11 +5,15 @@ import { EventEmitter, once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
 import { VarveError } from '../../src/errors.ts';
 import type { Feed, FeedBatch, ReadRange, TopicEnds } from '../../src/topic/feed.ts';
-import type { AtomicWrite, Publisher } from '../../src/topic/publisher.ts';
+import type { AtomicWrite, EnsuredTopic, Publisher, TopicSettings } from '../../src/topic/publisher.ts';
 import { baseOffsetBytes, readBatchHeader } from '../../src/topic/record-batch-header.ts';
 
 type Stored = { next: number; batch: Uint8Array };
-type Topic = { id: string; start: number; end: number; released: number; batches: Stored[] };
+type Partition = { start: number; end: number; released: number; batches: Stored[] };
+type Topic = { id: string; partitions: Partition[] };
+type Limits = Omit<EnsuredTopic, 'partitions'>;
+
+const NO_LIMITS: Limits = { maxRecordBytes: 1 << 27, batchBytes: 1 << 30 };
 
 export class MemoryTopic {
   readonly topics = new Map<string, Topic>();
@@ -18,7 +22,12 @@ export class MemoryTopic {
   /** Every write that was made durable, oldest first. */
   readonly writes: AtomicWrite[] = [];
   readonly bell = new EventEmitter().setMaxListeners(0);
+  readonly limits: Limits;
   commits = 0;
+
+  constructor(limits: Limits = NO_LIMITS) {
+    this.limits = limits;
+  }
 
   publisher(): Publisher {
     return new MemoryPublisher(this);
@@ -28,9 +37,15 @@ export class MemoryTopic {
     return new MemoryFeed(this);
   }
 
-  topic(name: string, partition: number): Topic {
+  topic(name: string): Topic {
     const topic = this.topics.get(name);
-    if (topic && partition === 0) return topic;
+    if (topic) return topic;
+    throw new VarveError('usage', `There is no topic ${name}.`);
+  }
+
+  partition(name: string, partition: number): Partition {
+    const found = this.topics.get(name)?.partitions[partition];
+    if (found) return found;
     throw new VarveError('usage', `There is no topic ${name} with partition ${partition}.`);
   }
 
@@ -41,9 +56,9 @@ export class MemoryTopic {
 
   /** What retention would do in time: all that was released goes, in whole batches. */
   expire(): void {
-    for (const topic of this.topics.values()) {
-      while (topic.batches[0] && topic.batches[0].next <= topic.released) {
-        topic.start = (topic.batches.shift() as Stored).next;
+    for (const partition of [...this.topics.values()].flatMap(({ partitions }) => partitions)) {
+      while (partition.batches[0] && partition.batches[0].next <= partition.released) {
+        partition.start = (partition.batches.shift() as Stored).next;
       }
     }
   }
@@ -62,11 +77,13 @@ class MemoryPublisher implements Publisher {
     return this.#store.state;
   }
 
-  async ensureTopic(name: string): Promise<number> {
-    const fresh = { id: randomUUID(), start: 0, end: 0, released: 0, batches: [] };
-    if (!this.#store.topics.has(name)) this.#store.topics.set(name, fresh);
+  async ensureTopic(name: string, settings: TopicSettings): Promise<EnsuredTopic> {
+    const { topics, limits } = this.#store;
+    const fresh = (): Partition => ({ start: 0, end: 0, released: 0, batches: [] });
+    const made = { id: randomUUID(), partitions: Array.from({ length: settings.partitions }, fresh) };
+    if (!topics.has(name)) topics.set(name, made);
     this.#store.commit();
-    return 1;
+    return { ...limits, partitions: this.#store.topic(name).partitions.length };
   }
 
   async registerSchema(_subject: string, schema: string): Promise<number> {
@@ -93,12 +110,12 @@ class MemoryPublisher implements Publisher {
   #apply(write: AtomicWrite): void {
     if (this.#closed) throw new VarveError('usage', 'The publisher is closed.');
     for (const { topic, partition, batch, records } of write.slices) {
-      this.#store.topic(topic, partition);
+      this.#store.partition(topic, partition);
       if (readBatchHeader(batch).records !== records)
         throw new VarveError('record_corrupt', 'Not that many.');
     }
-    for (const { topic, batch, records } of write.slices) {
-      const into = this.#store.topic(topic, 0);
+    for (const { topic, partition, batch, records } of write.slices) {
+      const into = this.#store.partition(topic, partition);
       const placed = batch.slice();
       placed.set(baseOffsetBytes(into.end));
       into.batches.push({ next: into.end + records, batch: placed });
@@ -127,12 +144,11 @@ class MemoryFeed implements Feed {
   }
 
   async partitions(topic: string): Promise<number> {
-    this.#store.topic(topic, 0);
-    return 1;
+    return this.#store.topic(topic).partitions.length;
   }
 
   async read(topic: string, partition: number, { from, maxBytes }: ReadRange): Promise<FeedBatch> {
-    const { start, end, batches } = this.#store.topic(topic, partition);
+    const { start, end, batches } = this.#store.partition(topic, partition);
     if (from < start || from > end) throw new VarveError('offset_lost', `${topic} holds ${start} to ${end}.`);
     const found: Stored[] = [];
     let bytes = 0;
@@ -150,12 +166,12 @@ class MemoryFeed implements Feed {
   }
 
   async ends(topic: string, partition: number): Promise<TopicEnds> {
-    const { start, end } = this.#store.topic(topic, partition);
+    const { start, end } = this.#store.partition(topic, partition);
     return { start: BigInt(start), end: BigInt(end) };
   }
 
   async topicId(topic: string): Promise<string> {
-    return this.#store.topic(topic, 0).id;
+    return this.#store.topic(topic).id;
   }
 
   async schema(id: number): Promise<string> {
@@ -177,7 +193,7 @@ class MemoryFeed implements Feed {
   }
 
   async release(topic: string, partition: number, offset: bigint): Promise<void> {
-    const known = this.#store.topic(topic, partition);
+    const known = this.#store.partition(topic, partition);
     if (offset > known.end) throw new VarveError('offset_lost', `${topic} ends at ${known.end}.`);
     known.released = Math.max(known.released, Number(offset));
   }

@@ -6,6 +6,7 @@ import { copyCells } from '../../src/change/row.ts';
 import { assemble } from '../../src/cli/assemble.ts';
 import { type Context, readPipeline } from '../../src/cli/command.ts';
 import { makeOutput } from '../../src/cli/output.ts';
+import { embeddedTopic } from '../../src/cli/topic-embedded.ts';
 import type { Source } from '../../src/connector.ts';
 import { VarveError } from '../../src/errors.ts';
 import { runPipeline } from '../../src/pipeline.ts';
@@ -23,6 +24,8 @@ const contextOf = (file: string): Context => ({
     kinds: ['postgres'],
     load: async () => (await import('../../connectors/postgres/connector.ts')).connector,
   },
+  topics: async (kind) =>
+    kind === 'kafka' ? (await import('../../src/cli/topic-kafka.ts')).kafkaTopic : embeddedTopic,
   environment: process.env,
   usage: '',
   version: 'test',

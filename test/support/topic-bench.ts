@@ -11,6 +11,8 @@ import type { Publisher } from '../../src/topic/publisher.ts';
 import { MemoryTopic } from './memory-topic.ts';
 
 export type TopicBench = {
+  /** The full name of a topic that belongs to this bench alone. */
+  topic(name: string): string;
   /** One at a time: close the one before. */
   openPublisher(): Promise<Publisher>;
   /** Needs a publisher to have been opened once. */
@@ -22,9 +24,12 @@ export type TopicBench = {
 
 export type MakeBench = () => Promise<TopicBench>;
 
+const ownTopic = (name: string): string => `p.${name}`;
+
 export const memoryBench: MakeBench = async () => {
   const store = new MemoryTopic();
   return {
+    topic: ownTopic,
     openPublisher: async () => store.publisher(),
     openFeed: async () => store.feed(),
     expire: async () => store.expire(),
@@ -37,6 +42,7 @@ export const embeddedBench: MakeBench = async () => {
   let later = 0;
   const now = () => Date.now() + later;
   return {
+    topic: ownTopic,
     openPublisher: () => openEmbeddedPublisher({ path, now, randomId: randomUUID }),
     openFeed: () => openEmbeddedFeed({ path }),
     expire: async (publisher) => {

@@ -1,4 +1,5 @@
 // Owns small record batches for tests of topics: texts in, texts out.
+import assert from 'node:assert/strict';
 import type { Feed } from '../../src/topic/feed.ts';
 import type { Slice } from '../../src/topic/publisher.ts';
 import { RecordBatchBuilder, readRecords } from '../../src/topic/record-batch.ts';
@@ -40,7 +41,13 @@ export const readAll = async (
   for (;;) {
     const { batches, nextOffset } = await feed.read(topic, 0, { from: at, maxBytes });
     if (batches.length === 0) return found;
-    found.push(...recordsOf(batches, at));
+    for (const record of recordsOf(batches, at)) {
+      assert.ok(record.offset > (found.at(-1)?.offset ?? -1), 'offsets rise');
+      found.push(record);
+    }
     at = nextOffset;
   }
 };
+
+export const readValues = async (feed: Feed, topic: string): Promise<string[]> =>
+  (await readAll(feed, topic)).map(({ value }) => value);

@@ -39,6 +39,10 @@ export type PipelineOptions = {
   extra?: string;
   tables?: string;
   commitMs?: number;
+  /** `topic.format`, as YAML of one line. */
+  format?: string;
+  /** The rest of `topic:`, as YAML; a directory beside the file if absent. */
+  topic?: string;
 };
 
 const pipelineText = ({
@@ -47,6 +51,8 @@ const pipelineText = ({
   extra = '',
   tables = '["public.*"]',
   commitMs = 200,
+  format = '{}',
+  topic = 'path: ./topic',
 }: PipelineOptions): string =>
   `name: ${name}
 source:
@@ -54,7 +60,8 @@ source:
   url: ${url}
   tables: ${tables}
 topic:
-  path: ./topic
+  ${topic.replaceAll('\n', '\n  ')}
+  format: ${format}
 table:
   location: ./tables
   commit_interval_ms: ${commitMs}

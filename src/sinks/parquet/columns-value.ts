@@ -104,6 +104,16 @@ export const convertZoned: Convert = (value) => {
   const micros = parseInstant(value as string);
   return micros === null ? UNHELD : asMicros(micros);
 };
+/** `2024-02-29Z`, as days. */
+export const convertIsoDate: Convert = (value) => {
+  const micros = parseInstant((value as string).replace(/Z$/, 'T00:00:00Z'));
+  return micros === null ? UNHELD : Number(micros / DAY_MICROS);
+};
+/** `10:15:30.5Z`, as microseconds. */
+export const convertIsoTime: Convert = (value) => {
+  const micros = parseInstant(`1970-01-01T${value as string}`);
+  return micros === null ? UNHELD : asTime(micros);
+};
 export const convertUuid: Convert = (value) => {
   const text = (value as string).toLowerCase();
   return UUID.test(text) ? text : UNHELD;

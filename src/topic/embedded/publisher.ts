@@ -2,7 +2,8 @@
 // Order is the order of the calls; all writes that wait share one sync.
 import { realpath } from 'node:fs/promises';
 import { VarveError } from '../../errors.ts';
-import type { AtomicWrite, Publisher, Slice, TopicSettings } from '../publisher.ts';
+import type { AtomicWrite, EnsuredTopic, Publisher, Slice, TopicSettings } from '../publisher.ts';
+import { MAX_RECORD_BYTES } from '../record-batch.ts';
 import { BASE_OFFSET_BYTES, baseOffsetBytes, readBatchHeader } from '../record-batch-header.ts';
 import type { SliceHead, WriteHead } from './frame.ts';
 import { acquireLock, type Lock } from './lock.ts';
@@ -35,6 +36,9 @@ const SEGMENT_BYTES = 64 << 20;
 const GROUP_BYTES = 16 << 20;
 const RETENTION_EVERY_MS = 10_000;
 const POLL_RELEASED_MS = 200;
+
+/** Every topic: one partition, and nobody who would refuse a large batch. */
+const AS_IT_IS: EnsuredTopic = { partitions: 1, maxRecordBytes: MAX_RECORD_BYTES, batchBytes: 1 << 30 };
 
 type Pending = Append & { bytes: number; resolve: () => void; reject: (error: unknown) => void };
 
@@ -102,7 +106,7 @@ class EmbeddedPublisher implements Publisher {
   }
 
   /** One partition, whatever is asked for: order within a key holds all the more. */
-  async ensureTopic(name: string, _settings: TopicSettings): Promise<number> {
+  async ensureTopic(name: string, _settings: TopicSettings): Promise<EnsuredTopic> {
     let made = this.#topics.get(name);
     if (!made) {
       made = this.#append({ topics: [[name, this.#options.randomId()]] });
@@ -110,7 +114,7 @@ class EmbeddedPublisher implements Publisher {
       this.#ends.set(name, 0);
     }
     await made;
-    return 1;
+    return AS_IT_IS;
   }
 
   /** The subject does not matter here: ids are of texts. */

@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { makeEncoders, prepareTable } from '../../../connectors/postgres/table.ts';
-import { mapType, type SourceType } from '../../../connectors/postgres/type-map.ts';
+import { compileTypeMap, type SourceType } from '../../../connectors/postgres/type-map.ts';
 import { VarveError } from '../../../src/errors.ts';
 import type { AvroValue } from '../../../src/topic/avro-read.ts';
+import { DEFAULT_FORMATS, type Formats } from '../../../src/topic/format.ts';
 import { encodeWith, readBack } from './types-encoding.ts';
 
 const describeType = (name: string, more: Partial<SourceType> = {}): SourceType => ({
@@ -27,15 +28,18 @@ type Asked = {
   array?: boolean;
   more?: Partial<SourceType>;
   checkUtf8?: boolean;
+  formats?: Partial<Formats>;
 };
 
-const prepare = ({ type, typmod = -1, array = false, more = {}, checkUtf8 = false }: Asked) => {
+const prepare = ({ type, typmod = -1, array = false, more = {}, checkUtf8 = false, formats }: Asked) => {
   const types = new Map([[1, describeType(type, more)]]);
   if (array) types.set(2, describeType(`_${type}`, { oid: 2, element: 1, delimiter: more.delimiter ?? ',' }));
   const typeOid = array ? 2 : 1;
-  const columns = [{ id: 1, name: 'secret_free', sourceType: type, optional: true, typeOid, typmod }];
-  const [encode] = makeEncoders({ name: ['public', 't'], columns, types }, checkUtf8);
-  return { encode, type: mapType(typeOid, typmod, types).connect };
+  const mapped = compileTypeMap({ ...DEFAULT_FORMATS, ...formats })(typeOid, typmod, { types });
+  assert.ok(mapped !== null);
+  const columns = [{ id: 1, name: 'secret_free', sourceType: type, optional: true, mapped, hidden: null }];
+  const [encode] = makeEncoders({ name: ['public', 't'], columns }, checkUtf8);
+  return { encode, type: mapped.connect };
 };
 
 const run = (asked: Asked, text: string | Uint8Array): [AvroValue, boolean] => {

@@ -17,6 +17,7 @@ const live = (...columns: (Partial<LiveColumn> & { id: number })[]): LiveTable =
   replicaIdentity: 'd',
   primaryKey: [],
   identityIndex: [],
+  uniqueKeys: [],
   columns: columns.map((column) => ({
     name: column.dropped ? `........pg.dropped.${column.id}........` : `c${column.id}`,
     typeOid: column.dropped ? 0 : INT,

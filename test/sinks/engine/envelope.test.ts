@@ -52,7 +52,7 @@ it('a row is created, moves to another key without its large value, and is delet
       beforeIsKey: true,
       keyChanged: false,
     } as const;
-    events.write(out, change.setRow({ ...rest, ...row, before, after: image }));
+    events.write([out], change.setRow({ ...rest, ...row, before, after: image }));
     return out.finish();
   };
   const batches = [

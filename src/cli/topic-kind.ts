@@ -1,0 +1,23 @@
+// Port: what a kind of topic must supply to the commands. One implementation is loaded, as the file says.
+import type { Config } from '../config.ts';
+import type { Finding } from '../connector.ts';
+import type { Feed } from '../topic/feed.ts';
+import type { Publisher } from '../topic/publisher.ts';
+
+/** Process id of the one that writes now; null: nobody does; undefined: this cannot be seen from here. */
+export type Runner = string | null | undefined;
+
+/** What a reset takes away, and the taking away. */
+export type Removal = { what: string; run(): Promise<void> };
+
+export type TopicKind = {
+  /** `onFull`: told each time writes begin to wait for room. Throws `state_locked` for a second writer. */
+  openPublisher(config: Config, onFull: () => void): Promise<Publisher>;
+  /** Throws `state_lost` where nothing was ever published. */
+  openFeed(config: Config): Promise<Feed>;
+  findRunner(config: Config): Promise<Runner>;
+  /** What it still lacks, each with what mends it. */
+  check(config: Config): Promise<readonly Finding[]>;
+  /** Throws `state_foreign` rather than take away what is not the pipeline's. */
+  planReset(config: Config): Promise<Removal>;
+};

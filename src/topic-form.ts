@@ -1,0 +1,42 @@
+// Owns what a pipeline file says about the form of what is published, in the words of those who publish.
+
+import { type TableName, tableText } from './change/schema.ts';
+import { type TableName, tableText } from './change/schema.ts';
+import type { Config } from './config.ts';
+import { openLocalStore, toFileUri } from './sinks/parquet/store-local.ts';
+import type { ClaimStore } from './topic/envelope-oversized.ts';
+import type { OutboxNotice, OutboxOptions } from './topic/outbox-options.ts';
+
+/** Values under a directory, one file each, found by their URLs. */
+const claimsIn = (directory: string, uuid: () => string): ClaimStore => {
+  const store = openLocalStore(directory, { uuid });
+  const locate = (name: string): string => `${toFileUri(directory)}/${name}`;
+  return { locate, put: (name, value) => store.write(locate(name), value) };
+};
+
+type FormParts = { uuid: () => string; onNotice: (notice: OutboxNotice) => void };
+
+type Form = Pick<
+  OutboxOptions,
+  | 'names'
+  | 'tombstones'
+  | 'skip'
+  | 'transactionTopic'
+  | 'partitionsOf'
+  | 'oversizedOf'
+  | 'claims'
+  | 'onNotice'
+>;
+
+export const formOf = ({ topic }: Config, { uuid, onNotice }: FormParts): Form => {
+  const { names, tombstones, skip, transaction_topic: transactionTopic } = topic.format;
+  const form: Form = { names, tombstones, skip, transactionTopic, onNotice };
+  if (topic.kind === 'embedded') return form;
+  const { partitions, partition_overrides, oversized, oversized_overrides, claim_check } = topic;
+  return {
+    ...form,
+    partitionsOf: (table: TableName) => partition_overrides[tableText(table)] ?? partitions,
+    oversizedOf: (table: TableName) => oversized_overrides[tableText(table)] ?? oversized,
+    ...(claim_check === null ? {} : { claims: claimsIn(claim_check.location, uuid) }),
+  };
+};

@@ -1,0 +1,47 @@
+// Owns trying again what comes right by itself while a cluster moves: a leader that changed, a broker that
+// restarts, an end that a new leader does not know yet. Knows no request.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { VarveError } from '../../errors.ts';
+import { mayRepeat } from './errors.ts';
+
+const PAUSE_MS = { first: 5, most: 500 } as const;
+
+export type Patience = {
+  /** For the operator: what was being done, as in "read partition 3 of shop.public.t". */
+  what: string;
+  limitMs: number;
+  /** Asks for leaders again; its failure is the next attempt's. */
+  refresh: () => Promise<void>;
+  /** Ends the waiting: whoever owns the connection is closing it. */
+  closing: AbortSignal;
+  /** Before the second attempt; the pauses grow from there. */
+  firstPauseMs?: number;
+};
+
+/**
+ * The attempt's result. Failures that may pass are tried again, with growing pauses, until
+ * `limitMs` is over: then `topic_unreachable`, with the last one as its cause. Others are thrown at once.
+ */
+export const persist = async <Value>(
+  attempt: () => Promise<Value>,
+  { what, limitMs, refresh, closing, firstPauseMs = PAUSE_MS.first }: Patience,
+): Promise<Value> => {
+  const until = performance.now() + limitMs;
+  for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, PAUSE_MS.most)) {
+    try {
+      return await attempt();
+    } catch (thrown) {
+      if (!mayRepeat(thrown)) throw thrown;
+      if (performance.now() >= until || closing.aborted) throw overdue(what, limitMs, thrown);
+    }
+    await sleep(pauseMs, undefined, { signal: closing }).catch(() => undefined);
+    await refresh().catch(() => undefined);
+  }
+};
+
+const overdue = (what: string, limitMs: number, cause: VarveError): VarveError =>
+  new VarveError(
+    'topic_unreachable',
+    `Could not ${what} within ${limitMs} ms. The last answer was: ${cause.message}`,
+    { facts: { ...cause.facts, limitMs }, cause },
+  );

@@ -1,0 +1,312 @@
+// Owns the Publisher of Kafka: the queue of atomic writes, one transaction for those that wait, and when one is
+// durable: when every partition it touched shows it to a read_committed reader, because an acknowledged commit
+// may still be lost. Knows no envelope and no source.
+//
+//   write -> [add partitions, produce, end] -> read_committed end has passed it -> resolves
+//                                    write -> [add partitions, produce, end] -> ..
+import { setTimeout as sleep } from 'node:timers/promises';
+import { VarveError } from '../../errors.ts';
+import type { AtomicWrite, EnsuredTopic, Publisher, Slice, TopicSettings } from '../publisher.ts';
+import { readBatchHeader } from '../record-batch-header.ts';
+import { listOffsets } from './admin.ts';
+import { refuseHanging } from './guard.ts';
+import { PartitionLog } from './partition-log.ts';
+import { PinnedTopic } from './pinned-topic.ts';
+import { KafkaProducer, partitionKey, type Written } from './producer.ts';
+import { StateFollower } from './state-follower.ts';
+import { LAST_TRANSACTION, stateBatch, stateTopic } from './state-topic.ts';
+import { TableTopics, type TopicPlan } from './table-topics.ts';
+import { commitTransaction } from './transaction.ts';
+
+export type KafkaPublisherOptions = TopicPlan & {
+  prefix: string;
+  delivery: 'exactly_once' | 'at_least_once';
+  registry: { register(subject: string, schemaText: string): Promise<number> };
+  transactionTimeoutMs: number;
+  /** For leaders and coordinators to answer; below `transactionTimeoutMs`. */
+  patienceMs?: number;
+  /** Milliseconds since 1970-01-01 UTC. */
+  now: () => number;
+};
+
+/** Writes that wait go together, up to this; a larger one goes alone. */
+const GROUP_BYTES = 16 << 20;
+const PATIENCE_MS = 20_000;
+/** For the markers of a commit to reach all partitions. */
+const VISIBLE = { limitMs: 20_000, firstPauseMs: 1, mostPauseMs: 50 } as const;
+
+type Pending = AtomicWrite & { bytes: number; resolve: () => void; reject: (error: unknown) => void };
+
+/** Ids that Kafka fences by: one writer a prefix. */
+export const transactionalId = (prefix: string): string => `${prefix}.varve`;
+
+/**
+ * Reads the state and becomes nobody: the first `recover` takes the prefix over. Throws `topic_unfit`,
+ * `topic_unreachable`, `topic_denied`, `state_corrupt`.
+ */
+export const openKafkaPublisher = async (options: KafkaPublisherOptions): Promise<Publisher> => {
+  const topics = new TableTopics(options);
+  await topics.ensureState(options.prefix);
+  const closing = new AbortController();
+  const follower = await openState(options, closing.signal);
+  return new KafkaPublisher(options, { topics, follower, closing, state: await follower.read() });
+};
+
+const openState = async (
+  { client, prefix, patienceMs = PATIENCE_MS }: KafkaPublisherOptions,
+  closing: AbortSignal,
+): Promise<StateFollower> => {
+  const name = stateTopic(prefix);
+  const topic = await PinnedTopic.pin(client, name);
+  if (topic === null) throw new VarveError('topic_busy', `The brokers do not know the topic ${name} yet.`);
+  return new StateFollower(
+    new PartitionLog(topic, 0, { client, patienceMs, undecidedMs: patienceMs, closing }),
+  );
+};
+
+type Parts = {
+  topics: TableTopics;
+  follower: StateFollower;
+  closing: AbortController;
+  state: ReadonlyMap<string, string>;
+};
+
+class KafkaPublisher implements Publisher {
+  readonly #options: KafkaPublisherOptions;
+  readonly #topics: TableTopics;
+  readonly #follower: StateFollower;
+  readonly #closing: AbortController;
+  readonly #producer: KafkaProducer;
+  #state: Map<string, string>;
+  #isWriter = false;
+  #failed: unknown = null;
+  #transactions = 0;
+  readonly #queue: Pending[] = [];
+  /** Writes are looked at in the order of the calls. */
+  #entering: Promise<unknown> = Promise.resolve();
+  #running: Promise<void> | null = null;
+  /** What is committed becomes visible, and resolves, in order. */
+  #showing: Promise<void> = Promise.resolve();
+
+  constructor(options: KafkaPublisherOptions, { topics, follower, closing, state }: Parts) {
+    const { client, prefix, delivery, transactionTimeoutMs, patienceMs = PATIENCE_MS } = options;
+    this.#options = options;
+    this.#topics = topics;
+    this.#follower = follower;
+    this.#closing = closing;
+    this.#state = new Map(state);
+    this.#producer = new KafkaProducer({
+      client,
+      transactionalId: delivery === 'exactly_once' ? transactionalId(prefix) : null,
+      transactionTimeoutMs,
+      patienceMs,
+      closing: closing.signal,
+    });
+  }
+
+  state(): ReadonlyMap<string, string> {
+    return this.#state;
+  }
+
+  ensureTopic(name: string, settings: TopicSettings): Promise<EnsuredTopic> {
+    return this.#topics.ensure(name, settings.partitions);
+  }
+
+  registerSchema(subject: string, schema: string): Promise<number> {
+    return this.#options.registry.register(subject, schema);
+  }
+
+  write(write: AtomicWrite): Promise<void> {
+    const turn = this.#entering.then(() => this.#check(write));
+    this.#entering = turn.catch(() => undefined);
+    return turn.then(
+      () =>
+        new Promise<void>((resolve, reject) => {
+          const bytes = write.slices.reduce((sum, { batch }) => sum + batch.length, 0);
+          this.#queue.push({ ...write, bytes, resolve, reject });
+          this.#running ??= this.#run();
+        }),
+    );
+  }
+
+  async recover(): Promise<void> {
+    if (this.#isWriter && this.#failed === null) return;
+    const { client, delivery } = this.#options;
+    await this.#running;
+    await this.#showing;
+    // Whatever is still on its way there must not arrive after the new epoch.
+    if (this.#failed !== null) client.drop();
+    await this.#producer.begin();
+    if (delivery === 'exactly_once') await refuseHanging(client, this.#ownTopics(), this.#closing.signal);
+    this.#follower.owe();
+    this.#state = new Map(await this.#follower.read());
+    this.#failed = null;
+    this.#isWriter = true;
+  }
+
+  async close(): Promise<void> {
+    this.#isWriter = false;
+    await this.#running;
+    await this.#showing;
+    this.#closing.abort();
+  }
+
+  async #check({ slices }: AtomicWrite): Promise<void> {
+    if (!this.#isWriter)
+      throw new VarveError('usage', 'The publisher is closed, or has not taken over its topics yet.');
+    if (this.#failed !== null) throw this.#failed;
+    for (const slice of slices) await this.#checkSlice(slice);
+  }
+
+  async #checkSlice({ topic, partition, batch, records }: Slice): Promise<void> {
+    const facts = { topic, partition };
+    if (partition >= (await this.#topics.partitions(topic)))
+      throw new VarveError(
+        'usage',
+        `There is no topic ${topic} with partition ${partition}; create it first.`,
+        {
+          facts,
+        },
+      );
+    const header = readBatchHeader(batch);
+    if (header.records === records && header.lastOffset - header.baseOffset === records - 1) return;
+    throw new VarveError(
+      'record_corrupt',
+      `A batch for ${topic} holds ${header.records} records, not the ${records} it was handed over with.`,
+      { facts },
+    );
+  }
+
+  /** Never throws: every failure is the callers'. */
+  async #run(): Promise<void> {
+    let group: Pending[] = [];
+    try {
+      while (this.#queue.length > 0 && this.#failed === null) {
+        group = this.#takeGroup();
+        this.#show(group, await this.#commit(group));
+        group = [];
+      }
+    } catch (thrown) {
+      this.#fail(thrown, group);
+    } finally {
+      this.#running = null;
+    }
+  }
+
+  /** Those that nobody else writes. */
+  #ownTopics(): string[] {
+    const { prefix } = this.#options;
+    const tables = [...this.#state.keys()].filter((key) => key.startsWith('schema/'));
+    const names = tables.map((key) => key.slice('schema/'.length, key.lastIndexOf('/')));
+    return [...new Set([stateTopic(prefix), ...names])];
+  }
+
+  #fail(thrown: unknown, group: readonly Pending[]): void {
+    this.#failed ??= thrown;
+    for (const { reject } of [...group, ...this.#queue.splice(0)]) reject(thrown);
+  }
+
+  #takeGroup(): Pending[] {
+    let bytes = 0;
+    let count = 0;
+    for (const pending of this.#queue) {
+      bytes += pending.bytes;
+      if (count > 0 && bytes > GROUP_BYTES) break;
+      count++;
+    }
+    return this.#queue.splice(0, count);
+  }
+
+  #commit(group: readonly Pending[]): Promise<Written[]> {
+    const slices = group.flatMap((one) => one.slices);
+    const state = group.flatMap((one) => one.state);
+    return this.#options.delivery === 'exactly_once'
+      ? this.#commitAtOnce(slices, state)
+      : this.#commitInOrder(slices, state);
+  }
+
+  async #commitAtOnce(slices: readonly Slice[], state: AtomicWrite['state']): Promise<Written[]> {
+    const batches = this.#producer.sequence(slices);
+    const places = batches.map(({ topic, partition, sequence, records }) => [
+      topic,
+      partition,
+      sequence,
+      records,
+    ]);
+    const own = { v: 1, n: ++this.#transactions, batches: places };
+    const last = { key: LAST_TRANSACTION, value: JSON.stringify(own) };
+    const [stateful] = this.#producer.sequence([this.#stateSlice([...state, last])]);
+    return commitTransaction(this.#producer, this.#options.client, [
+      ...batches,
+      ...(stateful ? [stateful] : []),
+    ]);
+  }
+
+  /** Without transactions: what a record needs before it, and what says that it is done after it. */
+  async #commitInOrder(slices: readonly Slice[], state: AtomicWrite['state']): Promise<Written[]> {
+    const before = state.filter(({ key }) => key.startsWith('schema/'));
+    const after = state.filter(({ key }) => !key.startsWith('schema/'));
+    for (const step of [this.#stateSlices(before), slices, this.#stateSlices(after)])
+      await this.#producer.produce(this.#producer.sequence(step));
+    return [];
+  }
+
+  #stateSlices(records: AtomicWrite['state']): Slice[] {
+    return records.length === 0 ? [] : [this.#stateSlice(records)];
+  }
+
+  #stateSlice(records: AtomicWrite['state']): Slice {
+    const { prefix, now } = this.#options;
+    const batch = stateBatch(records, now());
+    return { topic: stateTopic(prefix), partition: 0, batch, records: records.length };
+  }
+
+  /** Meanwhile the next transaction is under way. */
+  #show(group: readonly Pending[], written: readonly Written[]): void {
+    const shown = this.#waitUntilShown(written);
+    shown.catch(() => undefined);
+    this.#showing = this.#showing
+      .then(() => shown)
+      .then(
+        () => {
+          for (const { state, resolve } of group) {
+            for (const { key, value } of state) {
+              if (value === null) this.#state.delete(key);
+              else this.#state.set(key, value);
+            }
+            resolve();
+          }
+        },
+        (thrown: unknown) => this.#fail(thrown, group),
+      );
+  }
+
+  async #waitUntilShown(written: readonly Written[]): Promise<void> {
+    const ends = new Map<string, Written>();
+    // A partition's batches are in order, so the last one's end is its end.
+    for (const one of written) ends.set(partitionKey(one), one);
+    let left = [...ends.values()];
+    const until = performance.now() + VISIBLE.limitMs;
+    for (
+      let pauseMs: number = VISIBLE.firstPauseMs;
+      left.length > 0;
+      pauseMs = Math.min(pauseMs * 2, VISIBLE.mostPauseMs)
+    ) {
+      const committed = await listOffsets(this.#options.client, left, 'committed');
+      left = left.filter(({ offset, records }, at) => (committed[at] ?? -1n) < offset + BigInt(records));
+      if (left.length === 0) return;
+      if (performance.now() > until) throw notShown(left);
+      await sleep(pauseMs, undefined, { signal: this.#closing.signal }).catch(() => undefined);
+    }
+  }
+}
+
+const notShown = (left: readonly Written[]): VarveError => {
+  const names = left.map(({ topic, partition }) => `${partition} of ${topic}`).join(', ');
+  return new VarveError(
+    'topic_busy',
+    `A transaction was committed, and does not become visible in partition ${names}. The source is not told; ` +
+      'it is looked at again.',
+    { facts: { partitions: left.length } },
+  );
+};

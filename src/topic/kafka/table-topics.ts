@@ -1,0 +1,98 @@
+// Owns the topics that a pipeline writes, as they must be: made with stated settings, refused by name where one
+// breaks a guarantee. Knows no record.
+import { VarveError } from '../../errors.ts';
+import type { EnsuredTopic } from '../publisher.ts';
+import { createTopic, describeTopic, type TopicDescription } from './admin.ts';
+import type { KafkaClient } from './client.ts';
+import { stateTopic } from './state-topic.ts';
+import { type TopicNeeds, verifySettings } from './topic-settings.ts';
+
+export type TopicPlan = {
+  client: KafkaClient;
+  /** Copies of a topic that is made; null: the cluster's default. */
+  replication: number | null;
+  /** Of a topic that is made; null: the cluster's default. */
+  retentionMs: number | null;
+};
+
+/** Larger batches compress no better, and cost a reader more at once. */
+const BATCH_BYTES = 1_000_000;
+/** What a batch has beside its one record. */
+const BATCH_OVERHEAD_BYTES = 128;
+/** A state record and its transaction's list of places. */
+const STATE_BATCH_BYTES = 1 << 16;
+
+/** Compacted soon and often: a start reads it whole. */
+const STATE_SETTINGS = {
+  'cleanup.policy': 'compact',
+  'segment.ms': '600000',
+  'min.cleanable.dirty.ratio': '0.1',
+} as const;
+
+export class TableTopics {
+  readonly #plan: TopicPlan;
+  readonly #known = new Map<string, Promise<EnsuredTopic>>();
+
+  constructor(plan: TopicPlan) {
+    this.#plan = plan;
+  }
+
+  async ensureState(prefix: string): Promise<void> {
+    const needs: TopicNeeds = { role: 'state', batchBytes: STATE_BATCH_BYTES };
+    await this.#ensure(stateTopic(prefix), { partitions: 1, config: STATE_SETTINGS, needs });
+  }
+
+  /** Made with so many partitions where there is none; one that exists keeps its own. Throws `topic_unfit`. */
+  ensure(name: string, partitions: number): Promise<EnsuredTopic> {
+    const known = this.#known.get(name);
+    if (known !== undefined) return known;
+    const made = this.#ensureTable(name, partitions);
+    this.#known.set(name, made);
+    made.catch(() => this.#known.delete(name));
+    return made;
+  }
+
+  /** 0: there is no such topic. */
+  async partitions(name: string): Promise<number> {
+    const known = await this.#known.get(name);
+    return known?.partitions ?? (await this.#plan.client.topic(name))?.partitions.length ?? 0;
+  }
+
+  async #ensureTable(name: string, partitions: number): Promise<EnsuredTopic> {
+    const { retentionMs } = this.#plan;
+    const config = {
+      'cleanup.policy': 'delete',
+      ...(retentionMs === null ? {} : { 'retention.ms': String(retentionMs) }),
+    };
+    const needs: TopicNeeds = { role: 'table', batchBytes: 0 };
+    const found = await this.#ensure(name, { partitions, config, needs });
+    const most = Number(found.config.get('max.message.bytes') ?? BATCH_BYTES);
+    const maxRecordBytes = most - BATCH_OVERHEAD_BYTES;
+    return {
+      partitions: found.partitions,
+      maxRecordBytes,
+      batchBytes: Math.min(BATCH_BYTES, maxRecordBytes),
+    };
+  }
+
+  async #ensure(
+    name: string,
+    { partitions, config, needs }: { partitions: number; config: Record<string, string>; needs: TopicNeeds },
+  ): Promise<TopicDescription> {
+    const { client, replication } = this.#plan;
+    const found =
+      (await describeTopic(client, name)) ??
+      (await createTopic(client, name, { partitions, replication, config }).then(() =>
+        describeTopic(client, name),
+      ));
+    if (found === null)
+      throw new VarveError('topic_busy', `The topic ${name} was made and is not there yet.`, {
+        facts: { topic: name },
+      });
+    const wrong = verifySettings(name, found, needs).filter(({ level }) => level === 'error');
+    if (wrong.length === 0) return found;
+    throw new VarveError('topic_unfit', wrong.map(({ what, fix }) => `${what} ${fix}`).join('\n'), {
+      facts: { topic: name },
+    });
+  }
+}
