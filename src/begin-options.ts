@@ -1,5 +1,5 @@
 // Owns what beginning needs, put together from a pipeline's parts and its opened source.
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import type { BeginOptions } from './begin.ts';
 import type { TableName } from './change/schema.ts';
 import type { Config } from './config.ts';
@@ -8,6 +8,7 @@ import type { PipelineParts } from './pipeline-parts.ts';
 import { tableDirectories } from './sinks/parquet/layout.ts';
 import { claimTopic, topicName } from './topic/naming.ts';
 import { Outbox } from './topic/outbox.ts';
+import { formOf } from './topic-form.ts';
 
 /** Every pair is found before anything is published: half a table cannot be taken back. */
 const refuseMeetingNames = (config: Config, tables: readonly TableName[]): void => {
@@ -36,7 +37,7 @@ export const beginOptions = (
     publisher,
     prefix: config.topic.prefix,
     block: source.block,
-    names: config.topic.format.names,
+    ...formOf(config, { uuid: randomUUID, onNotice: (notice) => progress.noticed(notice) }),
     nowUs,
     maxInFlightBytes: MAX_IN_FLIGHT_BYTES,
     pack: packRecords,
@@ -55,6 +56,8 @@ export const beginOptions = (
       maxTransactionBytes: config.topic.max_transaction_mb << 20,
       topicOf: (table) => topicName(config.topic.prefix, table),
       nowMs: steadyMs,
+      heartbeatMs: config.topic.format.heartbeat_ms,
+      ...(config.topic.kind === 'kafka' ? { maxTransactionMs: config.topic.max_transaction_ms } : {}),
       onDurable: (checkpoint, events) => progress.captured(checkpoint, events),
     }),
     onProgress: (step) => progress.snapshot(step),

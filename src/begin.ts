@@ -39,7 +39,10 @@ export type BeginOptions = {
   capture: (
     from: Checkpoint,
     epoch: number,
-  ) => Pick<CaptureOptions, 'reader' | 'maxTransactionBytes' | 'topicOf' | 'nowMs' | 'onDurable'>;
+  ) => Pick<
+    CaptureOptions,
+    'reader' | 'maxTransactionBytes' | 'maxTransactionMs' | 'heartbeatMs' | 'topicOf' | 'nowMs' | 'onDurable'
+  >;
   onProgress: (progress: SnapshotProgress) => void;
   onStep: (message: string) => void;
   nowMs: () => number;

@@ -5,6 +5,7 @@ import type { VarveError } from './errors.ts';
 import type { CommitReport } from './sinks/sink.ts';
 import type { SnapshotProgress } from './snapshot/snapshot.ts';
 import type { Telemetry } from './telemetry.ts';
+import type { OutboxNotice } from './topic/outbox-options.ts';
 import type { Checkpoint } from './topic/state.ts';
 
 export const RUN_STATES = ['starting', 'snapshot', 'streaming', 'retrying', 'stopped', 'failed'] as const;
@@ -93,6 +94,20 @@ export class Progress {
       this.#telemetry.gauge('varve_capture_lag_seconds', this.lagMs / 1000);
     }
     this.#listener.onDurable?.(events);
+  }
+
+  /** Nothing is wrong, but somebody may want to know. */
+  noticed(notice: OutboxNotice): void {
+    const { topic } = notice;
+    if (notice.kind === 'oversized') {
+      const { policy, bytes, limit } = notice;
+      this.#telemetry.count('varve_oversized_records_total', 1, { topic, policy });
+      this.#telemetry.log.warn({ topic, policy, bytes, limit }, 'a record was too large for its topic');
+      return;
+    }
+    const { before, now } = notice;
+    this.#telemetry.count('varve_key_schema_changes_total', 1, { topic });
+    this.#telemetry.log.warn({ topic, before, now }, 'keys are framed with another schema id from here on');
   }
 
   /** `bytes`: how much of the source's log is not durable here yet. */

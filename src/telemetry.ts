@@ -26,6 +26,14 @@ const METRICS = {
   varve_table_last_commit_timestamp_seconds: ['gauge', 'When the table was committed to last.'],
   varve_table_waiting_records: ['gauge', 'Records of the topic that the table does not hold yet.'],
   varve_dead_records_total: ['counter', 'Records that could not be folded and went to the dead letters.'],
+  varve_oversized_records_total: [
+    'counter',
+    'Records that were too large for their topic, by what became of them.',
+  ],
+  varve_key_schema_changes_total: [
+    'counter',
+    "Times that keys went on with another schema's id, and so perhaps in other partitions.",
+  ],
   varve_late_events_total: ['counter', 'Events that came later than the late window.'],
   varve_duplicate_events_total: ['counter', 'Events that the table held already.'],
   process_resident_memory_bytes: ['gauge', 'Memory of the process, the merge engine not counted.'],

@@ -1,6 +1,4 @@
 // Owns what a pipeline file says about the form of what is published, in the words of those who publish.
-
-import { type TableName, tableText } from './change/schema.ts';
 import { type TableName, tableText } from './change/schema.ts';
 import type { Config } from './config.ts';
 import { openLocalStore, toFileUri } from './sinks/parquet/store-local.ts';

@@ -48,8 +48,8 @@ export const refuseUnmatched = (
     throw refuse(
       table,
       path,
-      `${path}: the table has no such column. Was it renamed? Then give the rule its new name; nothing of it ` +
-        'was published yet. If it was dropped, take the rule away.',
+      `${path}: the table has no such column. Was it renamed? Then give the rule its new name; nothing of ` +
+        'it was published yet. If it was dropped, take the rule away.',
     );
   }
 };
@@ -67,7 +67,8 @@ export const refuseHiddenKey = (
       table,
       path,
       `${path}: the column is part of the table's key, by which its rows are told apart, so nothing of it ` +
-        'can be hidden. Give the table another key (topic.format.key_columns), or leave it out of the capture.',
+        'can be hidden. Give the table another key (topic.format.key_columns), or leave it out of the ' +
+        'capture.',
     );
   }
 };
@@ -113,8 +114,8 @@ export const chooseKey = (
     throw refuse(
       table,
       path,
-      `${path}: no unique index says that (${names.join(', ')}) tells rows apart, so two rows would be taken ` +
-        'for one. Add columns, or a unique index.',
+      `${path}: no unique index says that (${names.join(', ')}) tells rows apart, so two rows would be ` +
+        'taken for one. Add columns, or a unique index.',
     );
   }
   return ids;

@@ -20,15 +20,11 @@ import { type ColumnShape, hiddenBy, makeEncoders, prepareTable, relaxColumn, sh
 import { type Evidence, findKey, matchColumns } from './table-columns.ts';
 import { compileTypeMap, type SourceType, type TypeMap } from './type-map.ts';
 
-type CatalogOptions = CatalogChoices & {
+type CatalogOptions = {
   /** With the settings that fix how values are printed (connection.ts); nothing else uses it meanwhile. */
   client: pg.ClientBase;
   /** Which tables are captured; leaves are asked by the name of their root. */
   selects: (name: TableName) => boolean;
-};
-
-/** What the pipeline says of its tables. */
-export type CatalogChoices = {
   /** The schema last in force under this name, from the state; null: none. */
   known: (name: TableName) => TableSchema | null;
   /** How values are published; Debezium's defaults if absent. */
@@ -127,7 +123,9 @@ export class Catalog {
   ): PreparedTable {
     const name: TableName = [relation.schema, relation.name];
     const ids = matchColumns(relation.columns, evidence);
-    const known = relation.columns.map((logged, at) => this.#know(name, logged, ids[at] as number, evidence));
+    const known = relation.columns.map((logged, at) =>
+      this.#know(logged, ids[at] as number, { ...evidence, table: name }),
+    );
     const key = this.#findKey(relation, known, evidence);
     const rules = rulesOf(this.#options.rules ?? {}, name);
     if (mustMatch) refuseUnmatched(rules, name, { relation, live: evidence.live });
@@ -159,10 +157,9 @@ export class Catalog {
   }
 
   #know(
-    table: TableName,
     { name, typeOid, typmod }: RelationMessage['columns'][number],
     id: number,
-    { live, previous }: Evidence,
+    { table, live, previous }: Evidence & { table: TableName },
   ): KnownColumn {
     const now = live?.columns.find((column) => column.id === id && !column.dropped);
     const former = previous?.columns.find((column) => column.id === id);

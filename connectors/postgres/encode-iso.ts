@@ -1,5 +1,5 @@
-// Owns dates, times, timestamps and intervals as ISO 8601 text, in the forms that Debezium gives them. Knows no
-// column. DateStyle=ISO, IntervalStyle=iso_8601 and TimeZone=UTC are pinned by the connection.
+// Owns dates, times, timestamps and intervals as ISO 8601 text, in the forms that Debezium gives them. Knows
+// no column. DateStyle=ISO, IntervalStyle=iso_8601 and TimeZone=UTC are pinned by the connection.
 import { type Fail, infinitySign, type MakeEncoder, readText } from './encode-scan.ts';
 import { dateEnd, eraStart, readDays, readMicros } from './encode-time.ts';
 

@@ -2,6 +2,7 @@
 // from the pipeline's name. Secrets arrive resolved. Opens nothing.
 import { z } from 'zod';
 import type { SourceContext } from '../../src/connector.ts';
+import { type ColumnRules, DEFAULT_FORMATS, type Formats } from '../../src/topic/format.ts';
 import { type ConnectionSettings, parseConnection } from './connection.ts';
 import type { PublicationOptions } from './publication.ts';
 
@@ -76,10 +77,14 @@ export type Settings = {
   readonly publication: PublicationOptions;
   readonly patterns: readonly string[];
   readonly onRewrite: 'stop' | 'ignore';
+  readonly formats: Formats;
+  /** What is hidden of columns. */
+  readonly rules: ColumnRules;
 };
 
 /** Throws `config_invalid` for an address that cannot be read. */
-export const resolveOptions = (options: PostgresOptions, { pipeline }: SourceContext): Settings => {
+export const resolveOptions = (options: PostgresOptions, context: SourceContext): Settings => {
+  const { pipeline, formats = DEFAULT_FORMATS, columns: rules = {} } = context;
   const own = `varve_${pipeline}`;
   const { publication: asked, tls: tlsAsked, ...address } = options;
   const tlsParts = typeof tlsAsked === 'object' ? definedOnly(tlsAsked) : tlsAsked;
@@ -91,6 +96,8 @@ export const resolveOptions = (options: PostgresOptions, { pipeline }: SourceCon
     publication: { name: asked.name ?? own, create: asked.create, pipeline },
     patterns: options.tables,
     onRewrite: options.on_rewrite,
+    formats,
+    rules,
   };
 };
 

@@ -1,9 +1,9 @@
 // Owns the connections of one source: opened when first needed, ended together. Knows what they are for, not
 // what is asked.
 import type pg from 'pg';
-import { type TableName, tableText } from '../../src/change/schema.ts';
+import { type TableName, type TableSchema, tableText } from '../../src/change/schema.ts';
 import type { PreparedTable } from '../../src/topic/prepared-table.ts';
-import { Catalog, type CatalogChoices } from './catalog.ts';
+import { Catalog } from './catalog.ts';
 import { closeClient, openClient } from './connection.ts';
 import type { Settings } from './options.ts';
 import { compilePatterns } from './patterns.ts';
@@ -17,16 +17,16 @@ const ANSWER_TIMEOUT_MS = 150_000;
 export class SourceClients {
   readonly settings: Settings;
   readonly #selects: (name: TableName) => boolean;
-  readonly #choices: CatalogChoices;
+  readonly #known: (name: TableName) => TableSchema | null;
   readonly #opened: Promise<pg.Client>[] = [];
   #side: Promise<pg.Client> | null = null;
   #catalog: Promise<Catalog> | null = null;
 
   /** Throws `config_invalid` for patterns that cannot be read. */
-  constructor(settings: Settings, choices: CatalogChoices) {
+  constructor(settings: Settings, known: (name: TableName) => TableSchema | null) {
     this.settings = settings;
     this.#selects = compilePatterns(settings.patterns);
-    this.#choices = choices;
+    this.#known = known;
   }
 
   /**
@@ -97,7 +97,8 @@ export class SourceClients {
   }
 
   #openCatalog(client: pg.Client): Promise<Catalog> {
-    return Catalog.open({ client, selects: this.#selects, ...this.#choices });
+    const { formats, rules } = this.settings;
+    return Catalog.open({ client, selects: this.#selects, known: this.#known, formats, rules });
   }
 
   #keep({ replication }: { replication: boolean }): Promise<pg.Client> {

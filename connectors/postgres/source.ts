@@ -2,8 +2,6 @@
 // together. Lives for one attempt: what breaks a connection of it is mended by opening another source.
 import type { TableName, TableSchema } from '../../src/change/schema.ts';
 import type { Source, SourceContext } from '../../src/connector.ts';
-import { DEFAULT_FORMATS } from '../../src/topic/format.ts';
-import { findIdleRules } from './catalog-choices.ts';
 import { covers, distance, formatPlace, parsePlace, placeAt } from './log-place.ts';
 import { type PostgresOptions, resolveOptions } from './options.ts';
 import { runPreflight } from './preflight.ts';
@@ -18,8 +16,7 @@ import { WatchedLog } from './source-watch.ts';
 /** Connects and returns. Throws `config_invalid`, `source_unreachable` or `source_denied`. */
 export const openSource = async (options: PostgresOptions, context: SourceContext): Promise<Source> => {
   const settings = resolveOptions(options, context);
-  const { knownSchema = () => null, formats = DEFAULT_FORMATS, columns = {} } = context;
-  const clients = new SourceClients(settings, { known: knownSchema, formats, rules: columns });
+  const clients = new SourceClients(settings, context.knownSchema ?? (() => null));
   await clients.ask('connecting', (side) => side.query('SELECT 1'));
   return makeSource(clients, context);
 };
@@ -59,8 +56,7 @@ const makeSource = (clients: SourceClients, context: SourceContext): Source => {
     tables: listTables,
     check: async () => {
       const names = await listNames();
-      const found = await clients.ask('checking the source', (side) => runPreflight(side, settings, names));
-      return [...found, ...findIdleRules(context.columns ?? {}, names)];
+      return clients.ask('checking the source', (side) => runPreflight(side, settings, names));
     },
     prepare: (tables) => objects.preparePublication(clients, tables),
     dropUnused: () => objects.removeSlot(clients),

@@ -1,5 +1,5 @@
-// Owns which Connect type and encoder a PostgreSQL type has, in the forms that the user chose. Pure: types are
-// described to it, by name. Knows no table.
+// Owns which Connect type and encoder a PostgreSQL type has, in the forms that the user chose. Pure: types
+// are described to it, by name. Knows no table.
 import type { Formats } from '../../src/topic/format.ts';
 import { encodeArray, encodeVector } from './encode-array.ts';
 import * as geometry from './encode-geometry.ts';

@@ -1,6 +1,6 @@
 // Owns the names on the wire: topics, record names, field names, adjusted as Debezium adjusts them. Adjusting
-// may lose letters, so two names may become one: that is refused here, with both names in the sentence, and so
-// is a name that Avro does not have when nothing is adjusted.
+// may lose letters, so two names may become one: that is refused here, with both names in the sentence, and
+// so is a name that Avro does not have when nothing is adjusted.
 import { type Column, sameTable, type TableName, tableText } from '../change/schema.ts';
 import { VarveError } from '../errors.ts';
 import type { Names } from './format.ts';
@@ -75,8 +75,8 @@ export const fieldNames = (
       throw new VarveError(
         'name_collision',
         `Columns ${JSON.stringify(other)} and ${JSON.stringify(name)} of ${tableText(table)} would both be ` +
-          `the field ${field}. Set topic.format.names to avro_unicode, rename one of them, or leave one out ` +
-          '(columns: drop).',
+          `the field ${field}. Set topic.format.names to avro_unicode, rename one of them, or drop one ` +
+          '(columns).',
         { facts: { table: tableText(table), column: name, other, field } },
       );
     }

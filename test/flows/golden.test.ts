@@ -4,7 +4,14 @@ import assert from 'node:assert/strict';
 import { basename, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type Order, transactionOf } from '../../src/change/order.ts';
-import { compareWithGolden, type DecodedRecord, GOLDEN, goldenCases } from '../support/golden.ts';
+import {
+  compareWithGolden,
+  type DecodedRecord,
+  decodeRecorded,
+  GOLDEN,
+  goldenCases,
+  loadGolden,
+} from '../support/golden.ts';
 import { publishScripts, readScripts, readSettings } from '../support/golden-run.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import { differencesOf, formatOf, OPTIONS, OUT_OF_SCOPE } from './golden-differences.ts';
@@ -24,10 +31,14 @@ const sourceOf = ({ value }: DecodedRecord): Source | null =>
 const orderOf = ({ headers }: DecodedRecord): Order =>
   headers.find(([name]) => name === 'varve.order')?.[1] ?? assert.fail('a record without order');
 
+/** What Varve says beside the changes has no order. */
+const isChange = ({ topic }: DecodedRecord): boolean =>
+  !topic.startsWith('__debezium-heartbeat.') && topic !== 'golden.transaction';
+
 /** What holds of the fields that the comparison masks, because they differ from run to run. */
 const checkPositions = (records: readonly DecodedRecord[]): void => {
   const transactions = new Map<string, string>();
-  for (const list of Map.groupBy(records, ({ topic }) => topic).values()) {
+  for (const list of Map.groupBy(records.filter(isChange), ({ topic }) => topic).values()) {
     const orders = list.map(orderOf);
     assert.deepEqual(orders, orders.toSorted(), 'orders rise within a topic');
     const positions = list.flatMap((record) => sourceOf(record)?.lsn ?? []);
@@ -51,6 +62,15 @@ const checkPositions = (records: readonly DecodedRecord[]): void => {
     transactions.set(transaction, facts);
   }
   assert.equal(new Set(transactions.values()).size, transactions.size, 'each transaction has its own id');
+};
+
+type Numbered = { id: string; total_order: bigint };
+type Boundary = { status: string; id: string; event_count: bigint | null };
+
+const boundaryOf = ({ key, value }: DecodedRecord): Boundary => {
+  const boundary = value as unknown as Boundary;
+  assert.equal((key as { id: string }).id, boundary.id);
+  return boundary;
 };
 
 const cases = goldenCases('postgres');
@@ -86,6 +106,50 @@ describe('recorded cases', () => {
       compareWithGolden(caseDir, records);
     });
   }
+
+  it('numbers the events of a transaction under one id, and beats as a recorded heartbeat does', async () => {
+    const caseDir = join(GOLDEN, 'postgres', 'tx-metadata-heartbeat');
+    const format = formatOf(readSettings(caseDir));
+    const records = await publishScripts(server, readScripts(caseDir), { format });
+    const marks = records.filter(({ topic }) => topic === 'golden.transaction').map(boundaryOf);
+    const open = marks.filter(({ status }) => status === 'BEGIN');
+    const closed = marks.filter(({ status }) => status === 'END');
+    assert.deepEqual(
+      open.map(({ id }) => id),
+      closed.map(({ id }) => id),
+    );
+    const numbered = records.flatMap(
+      ({ value }) => (value as { transaction?: Numbered } | null)?.transaction ?? [],
+    );
+    const counts = Map.groupBy(numbered, ({ id }) => id);
+    assert.deepEqual(
+      closed.map(({ id, event_count }) => [id, event_count]),
+      [...counts].map(([id, events]) => [id, BigInt(events.length)]).sort(),
+    );
+    for (const events of counts.values()) {
+      const total = events.map(({ total_order }) => Number(total_order)).sort((a, b) => a - b);
+      assert.deepEqual(
+        total,
+        [...total.keys()].map((at) => at + 1),
+      );
+    }
+    const recorded = loadGolden(caseDir);
+    const isBeat = ({ topic }: { topic: string }): boolean => topic === '__debezium-heartbeat.golden';
+    const beat = recorded.records.find(isBeat) ?? assert.fail('no heartbeat was recorded');
+    const ours = records.filter(isBeat);
+    assert.ok(ours.length > 0);
+    const { key, keySchema, valueSchema, headers } = decodeRecorded(beat, recorded);
+    for (const { value: _clock, topic: _topic, ...rest } of ours)
+      assert.deepEqual(
+        { ...rest, key: { ...(rest.key as object) } },
+        {
+          key: { ...(key as object) },
+          keySchema,
+          valueSchema,
+          headers,
+        },
+      );
+  });
 
   it('refuses a name that Avro does not have when names are not adjusted', async () => {
     const scripts = readScripts(join(GOLDEN, 'postgres', 'quoted-identifiers-none'));

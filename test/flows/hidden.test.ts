@@ -1,5 +1,6 @@
 // What is hidden of columns, and which columns are the key, through the whole pipeline: snapshot and stream
-// alike, nowhere on the topic, not in the table, and refused rather than published where a choice does not fit.
+// alike, nowhere on the topic, not in the table, and refused rather than published where a choice does not
+// fit.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
@@ -21,7 +22,8 @@ const SETUP = `
   alter table people alter big set storage external;
   alter table people replica identity full;
   insert into people values
-    (1, 'plainly one', '4111-plainly', 'Al plainly', 'plainly@example.com', 31, repeat('plainly', 2000), '{plainly}'),
+    (1, 'plainly one', '4111-plainly', 'Al plainly', 'plainly@example.com', 31, repeat('plainly', 2000),
+      '{plainly}'),
     (2, null, null, null, null, 32, null, null)`;
 const CHANGES = `
   insert into people values

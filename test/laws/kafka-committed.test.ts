@@ -7,11 +7,14 @@ import { crc32c } from '../../src/topic/crc32c.ts';
 import { onlyCommitted } from '../../src/topic/kafka/committed.ts';
 import { type Aborted, splitBatches } from '../../src/topic/kafka/fetch.ts';
 import { RecordBatchBuilder, readRecords } from '../../src/topic/record-batch.ts';
-import { AT, baseOffsetBytes } from '../../src/topic/record-batch-header.ts';
+import { AT, baseOffsetBytes, readBatchHeader } from '../../src/topic/record-batch-header.ts';
 
 type Step =
   | { kind: 'write'; producer: number; records: number }
-  | { kind: 'plain'; records: number }
+  /** Not transactional; idempotent producers have an id all the same. */
+  | { kind: 'plain'; producer: number; records: number }
+  /** What compaction leaves of a batch. */
+  | { kind: 'emptied'; producer: number; records: number }
   | { kind: 'end'; producer: number; commit: boolean };
 type Logged = { base: number; end: number; bytes: Uint8Array };
 type Range = Aborted & { marker: number };
@@ -21,10 +24,9 @@ const TRANSACTIONAL = 16;
 const CONTROL = 32;
 const EPOCH = 7;
 
-const sealAgain = (
-  batch: Uint8Array,
-  { base, producer, attributes }: { base: number; producer: number; attributes: number },
-): Uint8Array => {
+type Seal = { base: number; producer: number; attributes: number };
+
+const sealAgain = (batch: Uint8Array, { base, producer, attributes }: Seal): Uint8Array => {
   batch.set(baseOffsetBytes(base));
   const view = new DataView(batch.buffer, batch.byteOffset, batch.length);
   view.setInt32(AT.leaderEpoch, EPOCH);
@@ -34,7 +36,8 @@ const sealAgain = (
   return batch;
 };
 
-const dataOf = (base: number, records: number, producer: number): Uint8Array => {
+const dataOf = (base: number, { kind, producer, records }: Exclude<Step, { kind: 'end' }>): Uint8Array => {
+  const attributes = kind === 'write' ? TRANSACTIONAL : 0;
   const builder = new RecordBatchBuilder(128);
   for (let at = 0; at < records; at++) {
     builder.beginRecord(0);
@@ -42,7 +45,13 @@ const dataOf = (base: number, records: number, producer: number): Uint8Array => 
     builder.nullValue();
     builder.endRecord();
   }
-  return sealAgain(builder.finish(), { base, producer, attributes: producer < 0 ? 0 : TRANSACTIONAL });
+  const batch = sealAgain(builder.finish(), { base, producer, attributes });
+  if (kind !== 'emptied') return batch;
+  const left = batch.slice(0, AT.records);
+  const view = new DataView(left.buffer);
+  view.setInt32(AT.length, left.length - AT.leaderEpoch);
+  view.setInt32(AT.count, 0);
+  return sealAgain(left, { base, producer, attributes });
 };
 
 const markerOf = (base: number, producer: number, commit: boolean): Uint8Array => {
@@ -66,11 +75,12 @@ const play = (steps: readonly Step[]): Log => {
     return Array.from({ length: records }, (_, at) => end - records + at);
   };
   for (const step of steps) {
-    if (step.kind === 'plain') log.committed.push(...append(dataOf(end, step.records, -1), step.records));
+    if (step.kind === 'plain') log.committed.push(...append(dataOf(end, step), step.records));
+    else if (step.kind === 'emptied') append(dataOf(end, step), step.records);
     else if (step.kind === 'write') {
       const transaction = open.get(step.producer) ?? { first: end, offsets: [] };
       open.set(step.producer, transaction);
-      transaction.offsets.push(...append(dataOf(end, step.records, step.producer), step.records));
+      transaction.offsets.push(...append(dataOf(end, step), step.records));
     } else {
       const transaction = open.get(step.producer);
       if (transaction === undefined) continue;
@@ -111,7 +121,7 @@ const producer = fc.integer({ min: 0, max: 3 });
 const records = fc.integer({ min: 1, max: 4 });
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('write' as const), producer, records }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('plain' as const), records }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('plain', 'emptied'), producer, records }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('end' as const), producer, commit: fc.boolean() }) },
 );
 const cut: fc.Arbitrary<Cut> = fc.record({
@@ -119,6 +129,8 @@ const cut: fc.Arbitrary<Cut> = fc.record({
   piece: fc.nat(80),
   slack: fc.nat(6),
 });
+
+const endOf = (by: number, commit: boolean): Step => ({ kind: 'end', producer: by, commit });
 
 const offsetsOf = (batches: readonly Uint8Array[], from: number): number[] => {
   const offsets: number[] = [];
@@ -136,6 +148,7 @@ const readAll = (log: Log, cuts: readonly Cut[], start: number): number[] => {
     const found = onlyCommitted(splitBatches(bytes), { aborted: shuffled, committedEnd });
     assert.ok(found.nextOffset !== null && found.nextOffset > from, 'every answer leads on');
     assert.equal(found.lastEpoch, EPOCH);
+    assert.ok(found.batches.every((batch) => readBatchHeader(batch).records > 0));
     seen.push(...offsetsOf(found.batches, from));
     from = Number(found.nextOffset);
   }
@@ -146,11 +159,13 @@ const readAll = (log: Log, cuts: readonly Cut[], start: number): number[] => {
 test('what is handed out is what was committed, in order, once, however the log is cut', () => {
   fc.assert(
     fc.property(
-      fc.array(step, { maxLength: 40 }),
+      fc.array(step, { minLength: 10, maxLength: 60, size: 'max' }),
       fc.array(cut, { minLength: 1, maxLength: 8 }),
-      fc.nat(60),
-      (steps, cuts, anywhere) => {
-        const log = play(steps);
+      fc.record({ anywhere: fc.nat(100), open: fc.constantFrom(-1, -1, 0, 1, 2) }),
+      (steps, cuts, { anywhere, open }) => {
+        // All but one are decided in the end, else little would lie below the first that is open.
+        const ends = [0, 1, 2, 3].filter((at) => at !== open).map((at) => endOf(at, at % 2 === 0));
+        const log = play([...steps, ...ends]);
         const start = Math.min(anywhere, log.committedEnd);
         const expected = log.committed.filter((offset) => offset >= start);
         assert.deepEqual(readAll(log, cuts, start), expected);
@@ -162,8 +177,8 @@ test('what is handed out is what was committed, in order, once, however the log 
 
 test('two aborts of one producer in one answer are left out, and what it commits later is not', () => {
   const write = (count: number): Step => ({ kind: 'write', producer: 1, records: count });
-  const end = (commit: boolean): Step => ({ kind: 'end', producer: 1, commit });
-  const log = play([write(2), end(false), write(3), end(false), write(1), end(true)]);
+  const [abort, commit] = [endOf(1, false), endOf(1, true)];
+  const log = play([write(2), abort, write(3), abort, write(1), commit]);
   assert.deepEqual(readAll(log, [{ count: 9, piece: 0, slack: 0 }], 0), [7]);
 });
 
@@ -171,17 +186,17 @@ test('an abort whose marker lies behind the answer leaves its records out', () =
   const log = play([
     { kind: 'write', producer: 1, records: 2 },
     { kind: 'write', producer: 2, records: 2 },
-    { kind: 'end', producer: 2, commit: true },
-    { kind: 'end', producer: 1, commit: false },
+    endOf(2, true),
+    endOf(1, false),
   ]);
   assert.deepEqual(readAll(log, [{ count: 1, piece: 3, slack: 0 }], 0), [2, 3]);
 });
 
 test('nothing above the committed end is handed out, even if it was sent', () => {
   const log = play([
-    { kind: 'plain', records: 1 },
+    { kind: 'plain', producer: -1, records: 1 },
     { kind: 'write', producer: 1, records: 2 },
-    { kind: 'plain', records: 1 },
+    { kind: 'plain', producer: -1, records: 1 },
   ]);
   assert.equal(log.committedEnd, 1);
   const all = log.batches.map(({ bytes }) => bytes);
@@ -192,10 +207,7 @@ test('nothing above the committed end is handed out, even if it was sent', () =>
 });
 
 test('a damaged batch that nobody would see otherwise is named', () => {
-  const { batches, aborted } = play([
-    { kind: 'write', producer: 1, records: 2 },
-    { kind: 'end', producer: 1, commit: false },
-  ]);
+  const { batches, aborted } = play([{ kind: 'write', producer: 1, records: 2 }, endOf(1, false)]);
   for (const damaged of [0, 1]) {
     const copies = batches.map(({ bytes }) => bytes.slice());
     const [last] = [copies[damaged]?.length ?? 0];
@@ -206,8 +218,8 @@ test('a damaged batch that nobody would see otherwise is named', () => {
 
 test('a cut answer gives its whole batches and no byte of them is copied', () => {
   const batches = play([
-    { kind: 'plain', records: 3 },
-    { kind: 'plain', records: 2 },
+    { kind: 'plain', producer: -1, records: 3 },
+    { kind: 'plain', producer: -1, records: 2 },
   ]).batches.map(({ bytes }) => bytes);
   const all = Buffer.concat(batches);
   for (let length = 0; length <= all.length; length++) {

@@ -7,6 +7,7 @@ import type { TestContext } from 'node:test';
 import { Capture, type CaptureOptions } from '../../src/capture/capture.ts';
 import { openEmbeddedPublisher } from '../../src/topic/embedded/publisher.ts';
 import { Outbox } from '../../src/topic/outbox.ts';
+import type { OutboxOptions } from '../../src/topic/outbox-options.ts';
 import type { Publisher } from '../../src/topic/publisher.ts';
 import { sealRecords } from '../../src/topic/record-batch.ts';
 import { type Checkpoint, readState, STATE_KEYS } from '../../src/topic/state.ts';
@@ -17,7 +18,7 @@ const START: Checkpoint = { resume: '0', part: null, selection: 'all', commitTs:
 type CaptureBench = {
   publisher: Publisher;
   path: string;
-  run(log: ScriptedLog, more?: Partial<CaptureOptions>): Promise<void>;
+  run(log: ScriptedLog, more?: Partial<CaptureOptions>, form?: Partial<OutboxOptions>): Promise<void>;
 };
 
 export const captureBench = async (t: TestContext): Promise<CaptureBench> => {
@@ -27,7 +28,11 @@ export const captureBench = async (t: TestContext): Promise<CaptureBench> => {
     await publisher.close();
     await rm(path, { recursive: true });
   });
-  const run = async (log: ScriptedLog, more: Partial<CaptureOptions> = {}): Promise<void> => {
+  const run = async (
+    log: ScriptedLog,
+    more: Partial<CaptureOptions> = {},
+    form: Partial<OutboxOptions> = {},
+  ): Promise<void> => {
     const outbox = new Outbox({
       publisher,
       prefix: 'test',
@@ -35,6 +40,7 @@ export const captureBench = async (t: TestContext): Promise<CaptureBench> => {
       nowUs: () => 1n,
       maxInFlightBytes: 1 << 20,
       pack: (taken) => sealRecords(taken, null),
+      ...form,
     });
     const from = readState<Checkpoint>(publisher.state(), STATE_KEYS.checkpoint) ?? START;
     await new Capture({

@@ -148,6 +148,15 @@ export const decodeBatch = (
 const VOLATILE = new Set(['ts_ms', 'ts_us', 'ts_ns']);
 const VOLATILE_SOURCE = new Set([...VOLATILE, 'version', 'txId', 'lsn', 'sequence', 'xmin']);
 
+/** A transaction's id has a position in it. */
+const maskTransaction = (topic: string, value: AvroValue): AvroValue => {
+  const isBoundary = topic.endsWith('.transaction');
+  const { id, transaction, ...rest } = value as Record<string, AvroValue>;
+  if (isBoundary) return { ...rest, id: 'volatile' };
+  if (transaction === null || transaction === undefined) return value;
+  return { ...(value as object), transaction: { ...(transaction as object), id: 'volatile' } };
+};
+
 const mask = (value: AvroValue, fields: ReadonlySet<string>): AvroValue =>
   Object.fromEntries(
     Object.entries(value as Record<string, AvroValue>).map(([name, part]) => {
@@ -167,9 +176,10 @@ const plain = (value: AvroValue): AvroValue => {
 };
 
 /** Without what is volatile, without the headers that only one side has. */
-const comparable = ({ value, headers, ...rest }: DecodedRecord): unknown => ({
+const comparable = ({ value, headers, key, ...rest }: DecodedRecord): unknown => ({
   ...rest,
-  value: value === null ? null : plain(mask(value, VOLATILE)),
+  key: rest.topic.endsWith('.transaction') ? 'volatile' : key,
+  value: value === null ? null : plain(mask(maskTransaction(rest.topic, value), VOLATILE)),
   headers: headers.filter(isKept).map(([name, text]) => `${name}: ${text}`),
 });
 

@@ -32,6 +32,8 @@ const QUESTION_TIMEOUT_MS = 5_000;
 /** Partitions can be added without anybody being told. */
 const METADATA_MAX_AGE_MS = 300_000;
 const COORDINATOR_PAUSE_MS = 100;
+/** A new controller has to be elected first, at worst. */
+const COORDINATOR_WITHIN_MS = 30_000;
 const CLOSED = 'The connection to Kafka was closed by this process.';
 const [UNKNOWN_TOPIC, LEADER_NOT_AVAILABLE] = [3, 5];
 const COORDINATOR_KINDS = { group: 0, transaction: 1 } as const;
@@ -119,13 +121,13 @@ export class KafkaClient {
   }
 
   /**
-   * Node id, cached. A cluster that is still electing, or making its own topic for this, is asked again until
-   * the time limit of a request.
+   * Node id, cached. A cluster that is still electing, or making its own topic for this, is asked again for a
+   * while; then throws `topic_busy`.
    */
   async coordinator(key: string, kind: keyof typeof COORDINATOR_KINDS): Promise<number> {
     const known = this.#coordinators.get(`${kind} ${key}`);
     if (known !== undefined) return known;
-    const deadlineMs = performance.now() + this.#settings.requestTimeoutMs;
+    const deadlineMs = performance.now() + COORDINATOR_WITHIN_MS;
     for (;;) {
       const question: [number, string[]] = [COORDINATOR_KINDS[kind], [key]];
       const [found] = (await libraryCall(this.#askAny, findCoordinatorV4, question)).coordinators;

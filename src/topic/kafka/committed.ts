@@ -6,7 +6,7 @@ import { AT, CONTROL, corruptBatch, readBatchHeader, verifyBatch } from '../reco
 import { RecordView } from '../record-batch-view.ts';
 import type { Aborted } from './fetch.ts';
 
-export type Committed = {
+type Committed = {
   /** As they came, in order; their records' checksums are still to be verified by who reads them. */
   batches: Uint8Array[];
   /** Behind the last batch that was looked at, handed out or not; null when there was none. */

@@ -88,8 +88,7 @@ const MEANINGS: Readonly<Record<number, Meaning>> = {
 /** What to do, by kind: one sentence each, behind the one that says what happened. */
 const ADVICE: Partial<Record<ErrorKind, string>> = {
   topic_busy: 'It is tried again by itself.',
-  topic_denied:
-    'Check the user, its password and its rights (ACLs) on the cluster; docs/kafka.md lists them.',
+  topic_denied: 'Check the user, its password and its rights (ACLs) on the cluster.',
   topic_unfit: 'Change the setting on the cluster or in the configuration, then start again.',
   fenced: 'Another instance of this pipeline has taken over; make sure that only one is meant to run.',
   offset_lost: 'The retained range of the topic no longer holds it.',

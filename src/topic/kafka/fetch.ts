@@ -3,6 +3,7 @@
 // names topics by id, so a broker refuses to read a topic that was deleted and made again; offsets of the old
 // one mean nothing. Knows no retry, no transaction.
 import type { Reader, Writer } from '@platformatic/kafka';
+import { VarveError } from '../../errors.ts';
 import { AT } from '../record-batch-header.ts';
 
 export const FETCH = { key: 1, version: 13, flexible: true } as const;
@@ -65,8 +66,19 @@ const writePosition = (out: Writer, position: FetchPosition): void => {
   out.appendInt32(position.lastEpoch).appendInt64(NO_OFFSET).appendInt32(position.maxBytes);
 };
 
-/** `error` is the whole answer's; the records of a partition are one range of the answer's bytes. */
+/**
+ * `error` is the whole answer's; the records of a partition are one range of the answer's bytes. Throws
+ * `protocol_error` for what is no such answer.
+ */
 export const readFetch = (from: Reader): { error: number; partitions: FetchedPartition[] } => {
+  try {
+    return readAnswer(from);
+  } catch (cause) {
+    throw new VarveError('protocol_error', 'An answer to Fetch could not be read. Is this Kafka?', { cause });
+  }
+};
+
+const readAnswer = (from: Reader): ReturnType<typeof readFetch> => {
   from.readInt32();
   const error = from.readInt16();
   from.readInt32();

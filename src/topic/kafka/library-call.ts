@@ -32,7 +32,7 @@ export const libraryCall = async <Question extends unknown[], Answer>(
     return parseResponse(0, key, version, body);
   } catch (thrown) {
     if (thrown instanceof ResponseError) return thrown.response as Answer;
-    const sentence = `Kafka's answer to API ${key}, version ${version}, could not be read. Is this a Kafka broker?`;
+    const sentence = `An answer to API ${key}, version ${version}, could not be read. Is this Kafka?`;
     throw new VarveError('protocol_error', sentence, { facts: { key, version } });
   }
 };

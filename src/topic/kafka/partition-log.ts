@@ -235,8 +235,8 @@ const cut = (facts: Where & { from: bigint; divergedAt: bigint }): VarveError =>
   new VarveError(
     'offset_lost',
     `Partition ${facts.partition} of ${facts.topic} was read up to offset ${facts.from}, and of that ` +
-      `only what lies below ${facts.divergedAt} is left: the cluster lost committed records (an unclean leader election does). ` +
-      'Turn unclean elections off, and snapshot the table again.',
+      `only what lies below ${facts.divergedAt} is left: the cluster lost committed records. ` +
+      'Turn unclean leader elections off, and snapshot the table again.',
     { facts },
   );
 

@@ -6,7 +6,7 @@ import { mayRepeat } from './errors.ts';
 
 const PAUSE_MS = { first: 5, most: 500 } as const;
 
-export type Patience = {
+type Patience = {
   /** For the operator: what was being done, as in "read partition 3 of shop.public.t". */
   what: string;
   limitMs: number;

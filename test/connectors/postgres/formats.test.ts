@@ -22,7 +22,7 @@ const BUILT_IN: SourceType = {
   labels: [],
 };
 
-/** `numeric(12,2)` with its modifier, `text[]` with its item; in namespace x where the name is an extension's. */
+/** `numeric(12,2)` with its modifier, `text[]` with its item; extensions' types are in namespace x. */
 const mapNamed = (formats: Partial<Formats>, written: string) => {
   const [, name = '', digits, scale, array] = /^(\w+)(?:\((\d+)(?:,(-?\d+))?\))?(\[\])?$/.exec(written) ?? [];
   const namespace = ['hstore', 'lquery'].includes(name) ? 'x' : 'pg_catalog';

@@ -19,7 +19,7 @@ import { readSnapshot } from './source-reading.ts';
 const clientsOf = (server: TestPostgres): SourceClients => {
   const options = connector.options.parse({ kind: 'postgres', url: server.url, tables: ['*.*'] });
   const context = { pipeline: 'test', log: () => undefined, now: () => 0n };
-  return new SourceClients(resolveOptions(options, context), { known: () => null });
+  return new SourceClients(resolveOptions(options, context), () => null);
 };
 
 /** Opens a snapshot, uses it, and leaves no slot. */

@@ -189,6 +189,17 @@ suite('faults', () => {
     assert.ok(message.includes(broker.brokers[0] ?? ''), message);
   });
 
+  test('a broker of three that hangs does not hold up what others can answer', async () => {
+    await using cluster = await startKafka({ brokers: 3 });
+    await using client = await open(cluster, { requestTimeoutMs: 2000 });
+    assert.deepEqual([...client.nodes()].sort(), [1, 2, 3]);
+    // The one that was asked first, over the connection that is open.
+    cluster.pause(1);
+    assert.ok(Array.isArray(await client.topics()));
+    assert.ok((await client.coordinator('x', 'transaction')) > 0);
+    cluster.resume();
+  });
+
   test('when a leader dies its successor is found, and coordinators move', async () => {
     await using cluster = await startKafka({ brokers: 3 });
     await using client = await open(cluster);

@@ -272,6 +272,25 @@ suite('being told', limits, () => {
   });
   test('all who wait are told, each reads its own, and the state alone is news too', allWhoWait);
 
+  const inPieces = on(async ({ writer, feed }) => {
+    const topic = await writer.makeTopic('a');
+    assert.deepEqual(await valuesOf(feed, topic), []);
+    const values = numbered(8);
+    for (const value of values.slice(0, 4)) await writer.transact([{ topic, values: [value] }], 'commit');
+    await writer.transact([{ topic, values: ['lost'] }], 'abort');
+    await feed.changed(20_000, never);
+    for (const value of values.slice(4)) await writer.send(topic, [value]);
+    // From what the question brought, in steps, then from the broker; and again, from the broker alone.
+    for (let round = 0; round < 2; round++) {
+      const found = await readAll(feed, topic, { from: 0n, maxBytes: 150 });
+      assert.deepEqual(
+        found.map(({ value }) => value),
+        values,
+      );
+    }
+  });
+  test('what came with the news is read in steps, once, and what came after it follows', inPieces);
+
   const inTheEnd = on(async ({ feed, open }) => {
     const stop = new AbortController();
     const waiting = feed.changed(20_000, stop.signal);
