@@ -5,6 +5,7 @@ import { alignTable } from '../src/cli/output.ts';
 import { captureHuge, captureSingle, captureThousand, endToEnd } from './capture.ts';
 import { encode, parquet } from './codecs.ts';
 import { BenchDatabase } from './database.ts';
+import { type Bench, KAFKA_BENCHES } from './kafka-benches.ts';
 import { latency } from './latency.ts';
 import type { Line, Settings } from './measure.ts';
 import { merge } from './merge.ts';
@@ -13,16 +14,15 @@ import { snapshotToTopic } from './snapshot.ts';
 const HELP = `npm run bench -- [--only NAME] [--full] [--reps 3] [--scale 1] [--json]
 
   --only NAME   one bench (may be said more than once): capture-1000, capture-1, snapshot-topic,
-                huge-transaction, latency, end-to-end, merge, encode, parquet
+                huge-transaction, latency, end-to-end, merge, encode, parquet, and with a broker,
+                which they start: kafka-capture, kafka-snapshot, kafka-latency, kafka-producer, kafka-fetch
   --full        larger runs: 10M rows where it matters
   --reps N      repetitions; medians are printed
   --scale X     a part of the rows, such as 0.01, for trying the bench itself: such numbers mean nothing
   --json        one object a line
 `;
 
-type Bench = (settings: Settings, database: BenchDatabase) => Promise<Line[]>;
-
-const BENCHES: ReadonlyMap<string, Bench> = new Map([
+const BENCHES: ReadonlyMap<string, Bench> = new Map<string, Bench>([
   ['capture-1000', captureThousand],
   ['capture-1', captureSingle],
   ['snapshot-topic', snapshotToTopic],
@@ -32,6 +32,7 @@ const BENCHES: ReadonlyMap<string, Bench> = new Map([
   ['merge', merge],
   ['encode', encode],
   ['parquet', parquet],
+  ...KAFKA_BENCHES,
 ]);
 
 const cell = (value: number | string | null | undefined): string =>

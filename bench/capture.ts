@@ -8,20 +8,20 @@ import { type Counts, drain, expectRows, VarvePipeline } from './varve-pipeline.
 type Drain = { database: BenchDatabase; pipeline: VarvePipeline; backlog: Backlog };
 
 /** Lets the pipeline catch up with the empty table, then loads: what it has to do is the backlog. */
-const makeBacklog = async (
+export const makeBacklog = async (
   database: BenchDatabase,
   pipeline: VarvePipeline,
   { shape, rows }: { shape: Shape; rows: number },
 ): Promise<Drain> => {
   await database.reset();
   await pipeline.run('socket');
-  await pipeline.keep();
+  await pipeline.topic.keep();
   await database.keepSlot();
   const end = await database.load(shape, rows);
   return { database, pipeline, backlog: { database, rows, end } };
 };
 
-const drainAgain = async (
+export const drainAgain = async (
   { database, pipeline }: Drain,
   way: 'socket' | 'tcp',
   rowsOf: (counts: Counts) => number,

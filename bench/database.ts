@@ -70,8 +70,9 @@ const LOADS: Readonly<Record<Shape, string>> = {
   mixed: 'CALL change_rows($rows)',
 };
 
-/** For the placeholders of one inserted row. */
-export const INSERT_SQL = `INSERT INTO ${TABLE} SELECT ${columns('$1::int8')}`;
+/** Rows from the first placeholder's id to the second's. */
+export const INSERT_SQL = `INSERT INTO ${TABLE}
+  SELECT ${columns('id')} FROM generate_series($1::int8, $2::int8) id`;
 
 export class BenchDatabase implements AsyncDisposable {
   readonly #server: TestPostgres;

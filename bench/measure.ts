@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 /** One result. A ratio is value / floor; null: there is none, or it was not measured. */
 export type Line = {
   name: string;
-  value: number;
+  value: number | typeof NOT_RUN;
   unit: string;
   floor: number | null;
   ratio: number | null;
@@ -16,6 +16,9 @@ export type Line = {
   rss_mb: number | null;
   target?: string;
 };
+
+/** Said of a peer that could not be started, in place of a number. */
+const NOT_RUN = 'not run';
 
 export type Settings = {
   reps: number;
@@ -29,6 +32,8 @@ export type Started = {
   child: ChildProcess;
   /** Costs until now. */
   soFar: () => Cost;
+  /** Resolves at the first byte it prints; `announce` prints one. */
+  spoke: Promise<void>;
   /** Rejects when it ends with another exit code than 0. */
   finished: Promise<Finished>;
 };
@@ -122,6 +127,7 @@ export const startMeasured = (
     return { seconds, cpuSeconds: meter.cpuSeconds, peakMb: meter.peakMb };
   };
   let [stdout, stderr] = ['', ''];
+  const spoke = new Promise<void>((resolve) => child.stdout.once('data', () => resolve()));
   child.stdout.on('data', (bytes: Buffer) => {
     stdout += bytes.toString();
   });
@@ -141,7 +147,7 @@ export const startMeasured = (
       else reject(new Error(`${program} ${args.join(' ')} ended with ${code ?? signal}\n${stderr}${stdout}`));
     });
   });
-  return { child, soFar, finished };
+  return { child, soFar, spoke, finished };
 };
 
 export const runMeasured = (
@@ -149,6 +155,9 @@ export const runMeasured = (
   args: readonly string[],
   options: StartOptions = {},
 ): Promise<Finished> => startMeasured(program, args, options).finished;
+
+/** A file of the built package: what people install is what is measured. */
+export const builtUrl = (file: string): URL => new URL(`../dist/src/${file}`, import.meta.url);
 
 /** Starts another program of this folder, on this Node; it finds the request in its environment. */
 export const startScript = (script: string, request: object): Started =>
@@ -167,6 +176,8 @@ export const runScript = async <Answer>(
 
 /** For the other side of `startScript`. */
 export const readRequest = <Request>(): Request => JSON.parse(process.env.BENCH_REQUEST ?? '') as Request;
+/** Tells `spoke` that it is ready; JSON may begin with a space. */
+export const announce = (): void => void process.stdout.write(' ');
 /** Resolves when the other side may have it all: who exits before that cuts a long answer off. */
 export const answer = (value: unknown): Promise<void> =>
   new Promise((resolve) => {
@@ -175,7 +186,8 @@ export const answer = (value: unknown): Promise<void> =>
 
 /** `value` in the bench's unit, `others` more of its kind; costs are the work's alone where known. */
 export type Sample = { value: number; others?: readonly number[]; cpuSeconds: number; peakMb: number };
-export type Contender = { name: string; run: () => Promise<Sample> };
+/** `isPeer`: none of ours, so the others' numbers are worth having without it. */
+export type Contender = { name: string; run: () => Promise<Sample>; isPeer?: true };
 
 export const medianOf = (numbers: readonly number[]): number => {
   const sorted = [...numbers].sort((a, b) => a - b);
@@ -191,7 +203,10 @@ export const noteLoad = (what: string): void => {
   process.stderr.write(`${what}: load ${load.toFixed(2)}${verdict}\n`);
 };
 
-/** Runs all contenders in turn, `reps` times, each time another one first; gives each one's medians. */
+/**
+ * Runs all contenders in turn, `reps` times, each time another one first; gives each one's medians. A peer that
+ * fails is not run again, and has none.
+ */
 export const runInTurn = async (
   what: string,
   contenders: readonly Contender[],
@@ -201,9 +216,16 @@ export const runInTurn = async (
   for (let rep = 0; rep < reps; rep++) {
     for (let turn = 0; turn < contenders.length; turn++) {
       const contender = contenders[(turn + rep) % contenders.length];
-      if (contender === undefined) continue;
+      const earlier = samples.get(contender?.name ?? '');
+      if (contender === undefined || earlier === undefined) continue;
       noteLoad(`${what} ${contender.name} ${rep + 1}/${reps}`);
-      samples.get(contender.name)?.push(await contender.run());
+      try {
+        earlier.push(await contender.run());
+      } catch (error) {
+        if (!contender.isPeer) throw error;
+        process.stderr.write(`${what} ${contender.name}: ${NOT_RUN}. ${String(error)}\n`);
+        samples.delete(contender.name);
+      }
     }
   }
   const middle = (all: readonly Sample[]): Sample => ({
@@ -218,7 +240,8 @@ export const runInTurn = async (
 type LineParts = {
   name: string;
   unit: string;
-  sample: Sample;
+  /** Undefined: it could not be run. */
+  sample: Sample | undefined;
   /** What `cpuSeconds` was spent on. */
   rows: number;
   floor?: number | undefined;
@@ -229,11 +252,27 @@ const rounded = (value: number): number => Number(value.toPrecision(4));
 
 export const makeLine = ({ name, unit, sample, rows, floor, target }: LineParts): Line => ({
   name,
-  value: rounded(sample.value),
+  value: sample === undefined ? NOT_RUN : rounded(sample.value),
   unit,
   floor: floor === undefined ? null : rounded(floor),
-  ratio: floor === undefined ? null : rounded(sample.value / floor),
-  cpu_s_per_million: rounded((sample.cpuSeconds / rows) * 1e6),
-  rss_mb: rounded(sample.peakMb),
+  ratio: floor === undefined || sample === undefined ? null : rounded(sample.value / floor),
+  cpu_s_per_million: sample === undefined ? null : rounded((sample.cpuSeconds / rows) * 1e6),
+  rss_mb: sample === undefined ? null : rounded(sample.peakMb),
   ...(target === undefined ? {} : { target }),
+});
+
+/** How many times `other` one is; not run when one of them was not. */
+export const makeRatioLine = (
+  name: string,
+  [one, other]: readonly [number | undefined, number | undefined],
+  target: string,
+): Line => ({
+  name,
+  value: one === undefined || other === undefined ? NOT_RUN : rounded(one / other),
+  unit: 'x',
+  floor: null,
+  ratio: null,
+  cpu_s_per_million: null,
+  rss_mb: null,
+  target,
 });

@@ -5,7 +5,7 @@ import { type ColumnShape, makeEncoders, prepareTable } from '../connectors/post
 import { compileTypeMap, type SourceType } from '../connectors/postgres/type-map.ts';
 import { CELL_NULL, CELL_VALUE, type Cells, makeCells } from '../src/change/row.ts';
 import type { TableName } from '../src/change/schema.ts';
-import { prepareEnvelope } from '../src/topic/envelope.ts';
+import { prepareEnvelope } from '../src/topic/envelope-names.ts';
 import { DEFAULT_FORMATS } from '../src/topic/format.ts';
 import type { PreparedTable } from '../src/topic/prepared-table.ts';
 import { PIPELINE, TABLE } from './database.ts';

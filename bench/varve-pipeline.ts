@@ -1,53 +1,93 @@
 // Owns running Varve as a bench needs it: a folder with a pipeline file, the real command as a measured child
-// process, and a topic that can be put back to where it was. Knows no floor.
+// process, and a topic that can be put back to where it was. Knows no floor, and of topics only the embedded one.
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BenchDatabase, PIPELINE, TABLE } from './database.ts';
-import { type Cost, type Sample, type Started, startMeasured } from './measure.ts';
+import { builtUrl, type Cost, type Sample, type Started, startMeasured } from './measure.ts';
 
-/** Of the built package, as `npm run bench` has made it a moment ago. */
-const MAIN = fileURLToPath(new URL('../dist/src/main.js', import.meta.url));
+const MAIN = fileURLToPath(builtUrl('main.js'));
 
 /** The command itself, measured. */
 export const startVarve = (words: readonly string[]): Started =>
   startMeasured(process.execPath, [MAIN, ...words]);
 
-/** JSON is YAML, and quotes everything. */
-const fileText = (database: BenchDatabase, way: 'socket' | 'tcp', options: PipelineOptions): string =>
-  JSON.stringify({
-    name: PIPELINE,
-    source: { kind: 'postgres', ...database.address(way), tables: [`public.${TABLE}`] },
-    topic: { path: './topic', retention_gb: 100 },
-    ...(options.table ? { table: { location: './tables' } } : {}),
-    snapshot: { mode: options.snapshot },
-    log: { level: 'warn' },
-  });
+/** A file's `topic`, and enough for a reader to find it. */
+export type TopicPlace =
+  | { kind: 'embedded'; path: string; retention_gb: number }
+  | {
+      kind: 'kafka';
+      brokers: readonly string[];
+      prefix: string;
+      registry: { url: string };
+      delivery: 'exactly_once' | 'at_least_once';
+      partitions: number;
+    };
 
-type PipelineOptions = { snapshot: 'initial' | 'never'; table?: boolean };
+/** Where a pipeline publishes, and how it is put back to where it was. */
+export type BenchTopic = {
+  /** Until `putBack` moves it. */
+  place(): TopicPlace;
+  /** Keeps it as it is now. */
+  keep(): Promise<void>;
+  /** As it was kept, or nothing at all. */
+  putBack(): Promise<void>;
+};
+
+class EmbeddedTopic implements BenchTopic {
+  readonly #path: string;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  place(): TopicPlace {
+    return { kind: 'embedded', path: this.#path, retention_gb: 100 };
+  }
+
+  async keep(): Promise<void> {
+    await cp(this.#path, this.#kept, { recursive: true });
+  }
+
+  async putBack(): Promise<void> {
+    await rm(this.#path, { recursive: true, force: true });
+    await cp(this.#kept, this.#path, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
+  }
+
+  get #kept(): string {
+    return `${this.#path}-kept`;
+  }
+}
+
+/** `topic` absent: an embedded one. */
+type PipelineOptions = { snapshot: 'initial' | 'never'; table?: boolean; topic?: BenchTopic };
 export type Counts = { rows: number; changes: number; folded: number };
 
 export class VarvePipeline implements AsyncDisposable {
+  readonly topic: BenchTopic;
   readonly #directory: string;
+  readonly #database: BenchDatabase;
+  readonly #options: PipelineOptions;
 
-  private constructor(directory: string) {
+  private constructor(directory: string, database: BenchDatabase, options: PipelineOptions) {
+    this.topic = options.topic ?? new EmbeddedTopic(join(directory, 'topic'));
     this.#directory = directory;
+    this.#database = database;
+    this.#options = options;
   }
 
   static async make(database: BenchDatabase, options: PipelineOptions): Promise<VarvePipeline> {
-    const pipeline = new VarvePipeline(await mkdtemp(join(tmpdir(), 'varve-bench-')));
-    for (const way of ['socket', 'tcp'] as const)
-      await writeFile(pipeline.file(way), fileText(database, way, options));
+    const directory = await mkdtemp(join(tmpdir(), 'varve-bench-'));
+    const pipeline = new VarvePipeline(directory, database, options);
+    await pipeline.#writeFiles();
     return pipeline;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.#directory, { recursive: true, force: true });
-  }
-
-  get topicPath(): string {
-    return join(this.#directory, 'topic');
   }
 
   file(way: 'socket' | 'tcp'): string {
@@ -62,22 +102,28 @@ export class VarvePipeline implements AsyncDisposable {
     return { ...cost, ...counts };
   }
 
-  /** Keeps the topic as it is now, for `putBack`. */
-  async keep(): Promise<void> {
-    await cp(this.topicPath, this.#kept, { recursive: true });
-  }
-
   /** The topic as it was kept, or none; no tables. */
   async putBack(): Promise<void> {
-    for (const part of ['topic', 'tables'])
-      await rm(join(this.#directory, part), { recursive: true, force: true });
-    await cp(this.#kept, this.topicPath, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error;
-    });
+    await rm(join(this.#directory, 'tables'), { recursive: true, force: true });
+    await this.topic.putBack();
+    await this.#writeFiles();
   }
 
-  get #kept(): string {
-    return join(this.#directory, 'topic-kept');
+  async #writeFiles(): Promise<void> {
+    for (const way of ['socket', 'tcp'] as const) await writeFile(this.file(way), this.#fileText(way));
+  }
+
+  /** JSON is YAML, and quotes everything. */
+  #fileText(way: 'socket' | 'tcp'): string {
+    const { table, snapshot } = this.#options;
+    return JSON.stringify({
+      name: PIPELINE,
+      source: { kind: 'postgres', ...this.#database.address(way), tables: [`public.${TABLE}`] },
+      topic: this.topic.place(),
+      ...(table ? { table: { location: './tables' } } : {}),
+      snapshot: { mode: snapshot },
+      log: { level: 'warn' },
+    });
   }
 }
 

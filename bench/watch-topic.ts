@@ -3,26 +3,45 @@
 // consumer of its own.
 import { AvroCursor } from '../src/topic/avro-cursor.ts';
 import { codecById } from '../src/topic/compression.ts';
+import type { Feed } from '../src/topic/feed.ts';
 import { readRecords } from '../src/topic/record-batch.ts';
-import { TOPIC } from './database.ts';
-import { answer, readRequest } from './measure.ts';
+import { PIPELINE, TOPIC } from './database.ts';
+import { announce, answer, builtUrl, readRequest } from './measure.ts';
+import type { TopicPlace } from './varve-pipeline.ts';
 
-export type WatchRequest = { path: string; firstId: number; rows: number; file: string | null };
+export type WatchRequest = { topic: TopicPlace; firstId: number; rows: number; file: string | null };
 
 const READ_BYTES = 1 << 20;
 const WAIT_MS = 1000;
 /** Magic byte and schema id. */
 const FRAME_BYTES = 5;
 
-const { path, firstId, rows, file } = readRequest<WatchRequest>();
+const { topic: place, firstId, rows, file } = readRequest<WatchRequest>();
+const topic = TOPIC.replace(PIPELINE, place.kind === 'kafka' ? place.prefix : PIPELINE);
 
 /** As people install it; of one copy, because a feed hears its own process's publisher through it. */
-const built = (file: string): string => new URL(`../dist/src/${file}`, import.meta.url).href;
+const built = (name: string): string => builtUrl(name).href;
 
-const { openEmbeddedFeed }: typeof import('../src/topic/embedded/feed.ts') = await import(
-  built('topic/embedded/feed.js')
-);
-const feed = await openEmbeddedFeed({ path });
+const openFeed = async (): Promise<Feed> => {
+  if (place.kind === 'embedded') {
+    const { openEmbeddedFeed }: typeof import('../src/topic/embedded/feed.ts') = await import(
+      built('topic/embedded/feed.js')
+    );
+    return openEmbeddedFeed({ path: place.path });
+  }
+  const { openKafkaFeed }: typeof import('../src/topic/kafka/feed.ts') = await import(
+    built('topic/kafka/feed.js')
+  );
+  const { KafkaClient }: typeof import('../src/topic/kafka/client.ts') = await import(
+    built('topic/kafka/client.js')
+  );
+  const client = await KafkaClient.open({ brokers: place.brokers, clientId: 'bench-reader' });
+  // Ids are in the keys, whose schema is known here.
+  const schema = (id: number): Promise<string> => Promise.reject(new Error(`schema ${id} is not needed`));
+  return openKafkaFeed({ client, prefix: place.prefix, schema });
+};
+
+const feed = await openFeed();
 if (file !== null) {
   process.argv.splice(2, Number.POSITIVE_INFINITY, 'run', file);
   void import(built('main.js')).catch((error: unknown) => {
@@ -32,27 +51,38 @@ if (file !== null) {
 }
 
 const never = new AbortController().signal;
-const isThere = async (): Promise<boolean> => (await feed.topics()).includes(TOPIC);
+const isThere = async (): Promise<boolean> => (await feed.topics()).includes(topic);
+/** By partition: where reading goes on. */
+const offsets: bigint[] = [];
 // A topic comes with its first rows, and they count.
-let offset = (await isThere()) ? (await feed.ends(TOPIC, 0)).end : 0n;
+const wasThere = await isThere();
+if (!wasThere) announce();
 while (!(await isThere())) await feed.changed(WAIT_MS, never);
+for (let partition = 0; partition < (await feed.partitions(topic)); partition++)
+  offsets.push(wasThere ? (await feed.ends(topic, partition)).end : 0n);
+if (wasThere) announce();
+
 const cursor = new AvroCursor();
 const seen: [id: number, atUs: number][] = [];
 while (seen.length < rows) {
-  const { batches, nextOffset } = await feed.read(TOPIC, 0, { from: offset, maxBytes: READ_BYTES });
-  for (const batch of batches) {
-    readRecords(
-      batch,
-      ({ bytes, keyStart, keyEnd }) => {
-        cursor.load(bytes, keyStart + FRAME_BYTES, keyEnd);
-        const id = Number(cursor.long());
-        if (id >= firstId) seen.push([id, Number(process.hrtime.bigint() / 1000n)]);
-      },
-      { codec: codecById },
-    );
+  let isNew = false;
+  for (const [partition, from] of offsets.entries()) {
+    const { batches, nextOffset } = await feed.read(topic, partition, { from, maxBytes: READ_BYTES });
+    for (const batch of batches) {
+      readRecords(
+        batch,
+        ({ bytes, keyStart, keyEnd }) => {
+          cursor.load(bytes, keyStart + FRAME_BYTES, keyEnd);
+          const id = Number(cursor.long());
+          if (id >= firstId) seen.push([id, Number(process.hrtime.bigint() / 1000n)]);
+        },
+        { codec: codecById },
+      );
+    }
+    isNew ||= nextOffset !== from;
+    offsets[partition] = nextOffset;
   }
-  if (nextOffset === offset) await feed.changed(WAIT_MS, never);
-  offset = nextOffset;
+  if (!isNew) await feed.changed(WAIT_MS, never);
 }
 await answer(seen);
 process.exit(0);

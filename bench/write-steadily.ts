@@ -1,13 +1,20 @@
-// A program that commits single rows on a fixed schedule, whatever the server does: a row that is late is
+// A program that commits rows on a fixed schedule, whatever the server does: a transaction that is late is
 // sent late, and counts from when it should have been sent. Prints when the first one was due.
 import pg from 'pg';
 import { type Address, INSERT_SQL } from './database.ts';
 import { answer, readRequest } from './measure.ts';
 
-export type WriteRequest = { address: Address; firstId: number; rows: number; perSecond: number };
+/** `rows` is a multiple of `rowsPerTransaction`. */
+export type WriteRequest = {
+  address: Address;
+  firstId: number;
+  rows: number;
+  perSecond: number;
+  rowsPerTransaction: number;
+};
 
-const { address, firstId, rows, perSecond } = readRequest<WriteRequest>();
-/** So that one slow commit holds up a few rows and not all. */
+const { address, firstId, rows, perSecond, rowsPerTransaction } = readRequest<WriteRequest>();
+/** So that one slow commit holds up a few transactions and not all. */
 const CONNECTIONS = 4;
 const HEAD_START_MS = 200;
 
@@ -19,14 +26,16 @@ for (const client of clients) {
 }
 
 const nowUs = (): number => Number(process.hrtime.bigint() / 1000n);
-const stepUs = 1e6 / perSecond;
+const transactions = rows / rowsPerTransaction;
+const stepUs = (1e6 / perSecond) * rowsPerTransaction;
 const startUs = nowUs() + HEAD_START_MS * 1000;
 const sent: Promise<unknown>[] = [];
-while (sent.length < rows) {
-  const due = Math.min(rows, Math.floor((nowUs() - startUs) / stepUs) + 1);
-  for (let row = sent.length; row < due; row++) {
-    const client = clients[row % CONNECTIONS];
-    const query = { name: 'insert', text: INSERT_SQL, values: [firstId + row] };
+while (sent.length < transactions) {
+  const due = Math.min(transactions, Math.floor((nowUs() - startUs) / stepUs) + 1);
+  for (let transaction = sent.length; transaction < due; transaction++) {
+    const client = clients[transaction % CONNECTIONS];
+    const id = firstId + transaction * rowsPerTransaction;
+    const query = { name: 'insert', text: INSERT_SQL, values: [id, id + rowsPerTransaction - 1] };
     sent.push(client?.query(query) ?? Promise.reject(new Error('no connection')));
   }
   await new Promise((resolve) => setTimeout(resolve, 1));

@@ -4,10 +4,11 @@ import { beginOptions } from './begin-options.ts';
 import { Capture } from './capture/capture.ts';
 import type { ResumePoint } from './change/event.ts';
 import type { Source } from './connector.ts';
-import type { VarveError } from './errors.ts';
+import { asVarveError, VarveError } from './errors.ts';
 import type { PipelineParts, RunOptions } from './pipeline-parts.ts';
 import { CAPTURE } from './progress.ts';
 import { retrying, TRIES_TO_END } from './retry.ts';
+import { freeParked } from './topic/parked.ts';
 import { printState } from './topic/state.ts';
 
 const REMEMBER_MS = 60_000;
@@ -26,6 +27,12 @@ const measureBehind = async ({ progress }: PipelineParts, source: Source): Promi
   if (end !== null && progress.resume !== null) progress.behind(source.distance(progress.resume, end));
 };
 
+/** Changes that wait for their schema go on first, where the registry takes it by now. */
+const goOnWithParked = async ({ publisher, feed, config, progress }: PipelineParts): Promise<void> => {
+  const blocked = await freeParked({ publisher, feed, prefix: config.topic.prefix });
+  for (const table of blocked) progress.noticed({ kind: 'blocked', ...table });
+};
+
 const captureOnce = async (parts: PipelineParts, options: RunOptions, signal: AbortSignal): Promise<void> => {
   const source = await parts.source();
   try {
@@ -33,6 +40,7 @@ const captureOnce = async (parts: PipelineParts, options: RunOptions, signal: Ab
     await source.verifyFree();
     await parts.publisher.recover();
     await parts.onWriter?.();
+    await goOnWithParked(parts);
     const end: ResumePoint | null = options.untilCaughtUp ? await source.end() : null;
     const beginning = beginOptions(parts, source, options.tables ?? []);
     const { checkpoint, epoch } = await begin(beginning, signal);
@@ -55,11 +63,21 @@ const captureOnce = async (parts: PipelineParts, options: RunOptions, signal: Ab
   }
 };
 
+/** Among workers it is one of them that has taken over, and this one is needed again when that one ends. */
+const orStandBy = (thrown: unknown): never => {
+  const error = asVarveError(thrown);
+  if (error.kind !== 'fenced') throw error;
+  const sentence = `Another worker has taken the capture over; this one stands by. ${error.message}`;
+  throw new VarveError('log_busy', sentence, { facts: error.facts, cause: error });
+};
+
 /** Captures until aborted or caught up; what comes right by itself is tried again. */
 export const runCapture = (parts: PipelineParts, options: RunOptions, signal: AbortSignal): Promise<void> => {
   const { progress, random } = parts;
   const tries = options.untilCaughtUp ? TRIES_TO_END : Number.POSITIVE_INFINITY;
   const onRetry = (error: VarveError, pauseMs: number): void => progress.retrying(CAPTURE, error, pauseMs);
   const retry = { tries, progress: () => progress.durableCheckpoints, onRetry, random };
-  return retrying(() => captureOnce(parts, options, signal), retry, signal);
+  const once = (): Promise<void> => captureOnce(parts, options, signal);
+  const isOneOfMany = parts.joinWorkers !== null && !options.untilCaughtUp;
+  return retrying(isOneOfMany ? () => once().catch(orStandBy) : once, retry, signal);
 };

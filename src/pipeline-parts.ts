@@ -7,6 +7,7 @@ import type { Sink } from './sinks/sink.ts';
 import type { Feed } from './topic/feed.ts';
 import type { Publisher } from './topic/publisher.ts';
 import type { TakenRecords } from './topic/record-batch.ts';
+import type { JoinWorkers } from './workers.ts';
 
 export type PipelineParts = {
   config: Config;
@@ -18,6 +19,8 @@ export type PipelineParts = {
   feed: Feed;
   /** Null: topic only. */
   sink: Sink | null;
+  /** Null: nobody shares the tables with this process. */
+  joinWorkers: JoinWorkers | null;
   progress: Progress;
   packRecords: (taken: TakenRecords) => Promise<Uint8Array>;
   /** What people call the time; it may jump either way, so no duration is taken from it. */

@@ -20,6 +20,8 @@ export const runPipeline = async (
 ): Promise<void> => {
   // A daemon waits for a disk that is full; a run that must end does not.
   const tries = options.untilCaughtUp ? TRIES_TO_END : Number.POSITIVE_INFINITY;
+  // And it waits for nobody else's share of the tables.
+  const join = options.untilCaughtUp ? null : parts.joinWorkers;
   const captured = new AbortController();
   const failed = new AbortController();
   const either = AbortSignal.any([signal, failed.signal]);
@@ -27,7 +29,7 @@ export const runPipeline = async (
     runCapture(parts, options, either).then(() => captured.abort()),
     parts.sink === null
       ? Promise.resolve()
-      : runFolds({ parts, sink: parts.sink, finish: captured.signal, tries }, failed.signal),
+      : runFolds({ parts, sink: parts.sink, finish: captured.signal, tries, join }, failed.signal),
   ];
   for (const half of halves) half.catch(() => failed.abort());
   const wrong = (await Promise.allSettled(halves)).find((result) => result.status === 'rejected');

@@ -22,6 +22,10 @@ type TableProgress = {
 
 /** What a half of the pipeline is told apart by: the capture, or a topic that is folded. */
 export const CAPTURE = 'capture';
+/** The third thing that may be in trouble: knowing which topics are this process's to fold. */
+export const SHARING = 'sharing';
+/** And the last: seeing which topics there are. */
+export const FOLLOWING = 'following';
 
 /** Where a run stands, for people and for the state records. */
 export type Standing = { state: RunState; reason: string | null; sentence: string | null };
@@ -105,6 +109,12 @@ export class Progress {
       this.#telemetry.log.warn({ topic, policy, bytes, limit }, 'a record was too large for its topic');
       return;
     }
+    if (notice.kind === 'blocked') {
+      const { parked, reason } = notice;
+      this.#telemetry.count('varve_blocked_tables_total', 1, { topic });
+      this.#telemetry.log.error({ topic, parked, reason }, 'the changes of a table wait for its schema');
+      return;
+    }
     const { before, now } = notice;
     this.#telemetry.count('varve_key_schema_changes_total', 1, { topic });
     this.#telemetry.log.warn({ topic, before, now }, 'keys are framed with another schema id from here on');
@@ -135,7 +145,18 @@ export class Progress {
     this.#listener.onCommit?.(topic, report);
   }
 
-  /** `half`: CAPTURE or a topic. */
+  /** So many topics are folded here now. */
+  sharing(tables: number): void {
+    this.#telemetry.gauge('varve_worker_tables', tables);
+  }
+
+  /** Another process folds it from here on, and tells how it goes. */
+  handedOver(topic: string): void {
+    this.recovered(topic);
+    if (this.tables.delete(topic)) this.#telemetry.gauge('varve_table_waiting_records', 0, { topic });
+  }
+
+  /** `half`: CAPTURE, SHARING or a topic. */
   retrying(half: string, error: VarveError, pauseMs: number): void {
     this.#troubles.delete(half);
     this.#troubles.set(half, error);

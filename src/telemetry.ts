@@ -21,6 +21,7 @@ const METRICS = {
   varve_snapshot_rows: ['gauge', 'Rows read by the snapshot of a table so far.'],
   varve_retries_total: ['counter', 'Failures that were tried again, by kind.'],
   varve_topic_bytes: ['gauge', 'Size of the topic on disk.'],
+  varve_worker_tables: ['gauge', 'Tables that this process folds now; over all workers, every table once.'],
   varve_folded_events_total: ['counter', 'Events folded into the table.'],
   varve_table_commits_total: ['counter', 'Commits of the table.'],
   varve_table_last_commit_timestamp_seconds: ['gauge', 'When the table was committed to last.'],
@@ -29,6 +30,10 @@ const METRICS = {
   varve_oversized_records_total: [
     'counter',
     'Records that were too large for their topic, by what became of them.',
+  ],
+  varve_blocked_tables_total: [
+    'counter',
+    "Times that a table's changes began to wait because the registry refused their schema.",
   ],
   varve_key_schema_changes_total: [
     'counter',

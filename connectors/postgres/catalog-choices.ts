@@ -4,7 +4,7 @@
 import { type TableName, tableText } from '../../src/change/schema.ts';
 import type { Finding } from '../../src/connector.ts';
 import { VarveError } from '../../src/errors.ts';
-import type { ColumnRule, ColumnRules } from '../../src/topic/format.ts';
+import type { ColumnRule, ColumnRules, Formats } from '../../src/topic/format.ts';
 import type { LiveTable } from './catalog-queries.ts';
 import type { RelationMessage } from './pgoutput.ts';
 
@@ -18,15 +18,26 @@ export const rulesOf = (rules: ColumnRules, table: TableName): ReadonlyMap<strin
   return new Map(own.map(([path, rule]) => [path.slice(prefix.length), rule]));
 };
 
-/** Rules for tables that are not captured now: a mistyped name hides nothing. */
-export const findIdleRules = (rules: ColumnRules, tables: readonly TableName[]): Finding[] =>
-  Object.keys(rules)
-    .filter((path) => !tables.some((table) => path.startsWith(`${tableText(table)}.`)))
-    .map((path) => ({
+type Choices = { rules: ColumnRules; formats: Formats };
+
+/** Choices for tables that are not captured now: a mistyped name hides nothing. */
+export const findIdleChoices = ({ rules, formats }: Choices, tables: readonly TableName[]): Finding[] => {
+  const isIdle = (path: string): boolean =>
+    !tables.some((table) => path === tableText(table) || path.startsWith(`${tableText(table)}.`));
+  const idle = [
+    ...Object.keys(rules).map((path) => [path, `columns.${path}`, 'it hides nothing'] as const),
+    ...Object.keys(formats.keyColumns).map(
+      (path) => [path, `topic.format.key_columns of ${path}`, 'it chooses nothing'] as const,
+    ),
+  ];
+  return idle
+    .filter(([path]) => isIdle(path))
+    .map(([, key, effect]) => ({
       level: 'warning',
-      what: `columns.${path} is for a table that is not captured, so it hides nothing`,
-      fix: 'Write schema.table.column as the source has them, or take the rule away.',
+      what: `${key} is for a table that is not captured, so ${effect}`,
+      fix: 'Write schema and table as the source has them, or take it away.',
     }));
+};
 
 type Columns = { relation: RelationMessage; live: LiveTable | null };
 

@@ -3,7 +3,7 @@
 import pg from 'pg';
 import type { TableName } from '../../src/change/schema.ts';
 import type { Finding } from '../../src/connector.ts';
-import { findIdleRules } from './catalog-choices.ts';
+import { findIdleChoices } from './catalog-choices.ts';
 import type { Settings } from './options.ts';
 import { checkTables } from './preflight-tables.ts';
 import {
@@ -72,7 +72,7 @@ export const runPreflight = async (
     ...(await checkSlot(client, settings, facts)),
     ...(await checkTables(client, settings.patterns, tables)),
     ...(await checkIdentities(client, tables)),
-    ...findIdleRules(settings.rules, tables),
+    ...findIdleChoices(settings, tables),
     ...(tables.length === 0 ? [] : await checkPublication(client, settings, { facts, tables })),
   ];
 };

@@ -6,7 +6,9 @@ import { Progress, type ProgressListener } from '../progress.ts';
 import { makeScrub } from '../secrets.ts';
 import { makeTelemetry, type Telemetry } from '../telemetry.ts';
 import { COMPRESSIONS } from '../topic/compression.ts';
+import type { Graveyard } from '../topic/dead-letters.ts';
 import { sealRecords, type TakenRecords } from '../topic/record-batch.ts';
+import { openBurial } from './burial.ts';
 import { type Context, kindOf, nowUs, openSource, steadyMs } from './command.ts';
 import { openSink } from './open-table.ts';
 import { newestSchema, openFeed } from './open-topic.ts';
@@ -39,10 +41,18 @@ export const assemble = async (
       { topic: config.topic.prefix },
       'the topic is full: waiting for the table to catch up',
     );
-  const publisher = await (await context.topics(config.topic.kind)).openPublisher(config, onFull);
+  const topics = await context.topics(config.topic.kind);
+  const publisher = await topics.openPublisher(config, onFull);
   try {
     const feed = await openFeed(context, config);
-    const sink = openSink(config, publisher, telemetry);
+    const ours: Graveyard = {
+      ensureTopic: (name, settings) => publisher.ensureTopic(name, settings),
+      write: (write) => publisher.write(write),
+      // With the run.
+      close: async () => undefined,
+    };
+    const burial = openBurial(config.topic.prefix, async () => topics.openGraveyard?.(config) ?? ours);
+    const sink = openSink(config, burial, telemetry);
     const parts: PipelineParts = {
       config,
       kind: kindOf(config),
@@ -50,6 +60,7 @@ export const assemble = async (
       publisher,
       feed,
       sink,
+      joinWorkers: topics.joinWorkers?.(config) ?? null,
       progress: new Progress(telemetry, Date.now, listener),
       packRecords: packWith(config),
       nowMs: Date.now,
@@ -59,6 +70,7 @@ export const assemble = async (
     };
     const close = async (): Promise<void> => {
       await sink?.close();
+      await burial.close();
       await feed.close();
       await publisher.close();
     };

@@ -19,11 +19,17 @@ type ChangeLine = {
   after: Printable;
   /** Columns that the source did not send, because they did not change. */
   unchanged: readonly string[];
+  /** Columns whose values the topic did not take. */
+  oversized: readonly string[];
 };
 
 type Row = Record<string, Parameters<typeof printable>[0]>;
 type Envelope = { before: Row | null; after: Row | null; op: string; source: { ts_us: bigint } };
-type Headers = { unchanged: readonly string[]; texts: Readonly<Record<string, string>> };
+type Headers = {
+  unchanged: readonly string[];
+  oversized: readonly string[];
+  texts: Readonly<Record<string, string>>;
+};
 
 const text = new TextDecoder('utf-8', { ignoreBOM: true });
 
@@ -34,6 +40,7 @@ const readHeaders = (view: RecordView): Headers => {
   };
   return {
     unchanged: json('varve.unchanged', '[]') as string[],
+    oversized: (json('varve.oversized', '{"columns":[]}') as { columns: string[] }).columns,
     texts: json('varve.text', '{}') as Headers['texts'],
   };
 };
@@ -41,11 +48,11 @@ const readHeaders = (view: RecordView): Headers => {
 const showRow = (
   row: Row | null,
   { columns, fields }: SchemaRecord,
-  { unchanged, texts }: Headers,
+  { unchanged, oversized, texts }: Headers,
 ): Printable => {
   if (row === null) return null;
   const shown = columns.map(({ name, type }, at): [string, Printable][] => {
-    if (unchanged.includes(name)) return [];
+    if (unchanged.includes(name) || oversized.includes(name)) return [];
     // A column may be called constructor: only what the object itself holds counts.
     const text = Object.hasOwn(texts, name) ? texts[name] : undefined;
     return [[name, text ?? printable(row[fields[at] ?? ''] ?? null, type)]];
@@ -90,7 +97,8 @@ export class ChangeLines {
     const { op, before, after, source } = (await this.#reader(id))(value);
     const at = new Date(Number(source.ts_us / 1000n)).toISOString();
     const [old, now] = [showRow(before, schema, headers), showRow(after, schema, headers)];
-    return { offset, order, op, at, before: old, after: now, unchanged: headers.unchanged };
+    const { unchanged, oversized } = headers;
+    return { offset, order, op, at, before: old, after: now, unchanged, oversized };
   }
 
   #reader(id: number): Promise<(bytes: Uint8Array) => Envelope> {

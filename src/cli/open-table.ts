@@ -4,16 +4,11 @@ import type { Config } from '../config.ts';
 import { openParquetSink } from '../sinks/parquet/sink.ts';
 import type { Sink } from '../sinks/sink.ts';
 import type { Telemetry } from '../telemetry.ts';
-import { writeDeadLetters } from '../topic/dead-letters.ts';
-import type { Publisher } from '../topic/publisher.ts';
+import type { Burial } from './burial.ts';
 import { HOUR_MS } from './command.ts';
 
 /** Null for a pipeline that has only a topic. */
-export const openSink = (
-  { name, topic: { prefix }, table }: Config,
-  publisher: Publisher,
-  { log }: Telemetry,
-): Sink | null =>
+export const openSink = ({ name, table }: Config, { bury }: Burial, { log }: Telemetry): Sink | null =>
   table === undefined
     ? null
     : openParquetSink({
@@ -26,6 +21,6 @@ export const openSink = (
         keepSnapshotsMs: table.keep_snapshots_hours * HOUR_MS,
         nowMs: Date.now,
         randomId: randomUUID,
-        bury: (topic, dead) => writeDeadLetters({ publisher, prefix, nowMs: Date.now }, topic, dead),
+        bury,
         onTrouble: (what, cause) => log.warn({ cause: String(cause) }, what),
       });

@@ -43,6 +43,8 @@ export const embeddedTopic: TopicKind = {
     });
   },
   openFeed: (config) => openEmbeddedFeed({ path: ofEmbedded(config).path }),
+  openGraveyard: null,
+  joinWorkers: null,
   findRunner: (config) => findHolder(ofEmbedded(config).path),
   check: async () => [],
   planReset: async (config) => {

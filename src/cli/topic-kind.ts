@@ -1,8 +1,10 @@
 // Port: what a kind of topic must supply to the commands. One implementation is loaded, as the file says.
 import type { Config } from '../config.ts';
 import type { Finding } from '../connector.ts';
+import type { Graveyard } from '../topic/dead-letters.ts';
 import type { Feed } from '../topic/feed.ts';
 import type { Publisher } from '../topic/publisher.ts';
+import type { JoinWorkers } from '../workers.ts';
 
 /** Process id of the one that writes now; null: nobody does; undefined: this cannot be seen from here. */
 export type Runner = string | null | undefined;
@@ -15,6 +17,10 @@ export type TopicKind = {
   openPublisher(config: Config, onFull: () => void): Promise<Publisher>;
   /** Throws `state_lost` where nothing was ever published. */
   openFeed(config: Config): Promise<Feed>;
+  /** Where a process may write dead letters that is not the one writer; null: who folds is always that. */
+  openGraveyard: ((config: Config) => Promise<Graveyard>) | null;
+  /** Null: the topic is one process's, and so are the tables. */
+  joinWorkers: ((config: Config) => JoinWorkers) | null;
   findRunner(config: Config): Promise<Runner>;
   /** What it still lacks, each with what mends it. */
   check(config: Config): Promise<readonly Finding[]>;

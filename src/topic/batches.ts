@@ -10,9 +10,12 @@ const FIRST_BYTES = 1 << 20;
 /** Makes a batch of records; they stay as they are until it resolves. */
 export type PackRecords = (taken: TakenRecords) => Promise<Uint8Array>;
 
+/** A topic's builders, one a partition. */
+type Partitions = readonly RecordBatchBuilder[];
+
 export class Batches {
   readonly #pack: PackRecords;
-  readonly #topics = new Map<string, readonly RecordBatchBuilder[]>();
+  readonly #topics = new Map<string, Partitions>();
   readonly #spares = new SpareBuffers();
   readonly #meter = { bytes: 0 };
 
@@ -31,7 +34,7 @@ export class Batches {
   }
 
   /** One builder a partition; the topic's own for good. */
-  of(topic: string, { partitions, maxRecordBytes, batchBytes }: EnsuredTopic): readonly RecordBatchBuilder[] {
+  of(topic: string, { partitions, maxRecordBytes, batchBytes }: EnsuredTopic): Partitions {
     const known = this.#topics.get(topic);
     if (known !== undefined) return known;
     const options = { maxRecordBytes, maxBytes: batchBytes, spares: this.#spares, meter: this.#meter };

@@ -8,19 +8,21 @@ type DeadLetter = { partition: number; offset: bigint; value: Uint8Array | null;
 const utf8 = new TextEncoder();
 const REASON = utf8.encode('varve.reason');
 
-type Graveyard = { publisher: Publisher; prefix: string; nowMs: () => number };
+export type Graveyard = Pick<Publisher, 'ensureTopic' | 'write' | 'close'>;
+
+type Burying = { graveyard: Graveyard; prefix: string; nowMs: () => number };
 
 /**
  * Key `topic/partition/offset`, the original bytes as value. At least once: a record may be buried again
  * after a crash.
  */
 export const writeDeadLetters = async (
-  { publisher, prefix, nowMs }: Graveyard,
+  { graveyard, prefix, nowMs }: Burying,
   topic: string,
   dead: readonly DeadLetter[],
 ): Promise<void> => {
   const grave = `${prefix}.varve.dead`;
-  await publisher.ensureTopic(grave, { partitions: 1 });
+  await graveyard.ensureTopic(grave, { partitions: 1 });
   const builder = new RecordBatchBuilder();
   for (const { partition, offset, value, reason } of dead) {
     builder.beginRecord(nowMs());
@@ -38,5 +40,5 @@ export const writeDeadLetters = async (
     builder.endRecord();
   }
   const batch = await sealRecords(builder.take(), COMPRESSIONS.zstd);
-  await publisher.write({ slices: [{ topic: grave, partition: 0, batch, records: dead.length }], state: [] });
+  await graveyard.write({ slices: [{ topic: grave, partition: 0, batch, records: dead.length }], state: [] });
 };

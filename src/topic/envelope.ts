@@ -1,11 +1,11 @@
 // Owns Debezium's change event on the wire: key, value, tombstone and headers of one table's changes, written
 // straight from cells into a record batch. Knows neither where cells come from nor where the batch goes.
 import type { Cells } from '../change/row.ts';
-import { type ConnectType, tableText } from '../change/schema.ts';
+import { tableText } from '../change/schema.ts';
 import { VarveError } from '../errors.ts';
-import { avroSchema } from './avro-schema.ts';
 import type { Change } from './envelope-change.ts';
 import { EnvelopeKey, frameOf } from './envelope-key.ts';
+import type { PreparedEnvelope } from './envelope-names.ts';
 import {
   CLAIM_HEADER,
   claimText,
@@ -19,56 +19,8 @@ import {
   sizeOf,
 } from './envelope-oversized.ts';
 import { RowEncoder } from './envelope-row.ts';
-import { envelopeType, keyType } from './envelope-schema.ts';
-import type { Names } from './format.ts';
-import { fieldNames, recordName, topicName } from './naming.ts';
-import type { PreparedTable, SourceBlock, SourceFacts } from './prepared-table.ts';
+import type { SourceBlock, SourceFacts } from './prepared-table.ts';
 import type { RecordBatchBuilder } from './record-batch.ts';
-
-type PreparedEnvelope = {
-  readonly table: PreparedTable;
-  readonly source: SourceBlock;
-  readonly topic: string;
-  readonly keyType: ConnectType | null;
-  /** Avro schema texts; the key's is null for a table without key. */
-  readonly keySchema: string | null;
-  readonly valueSchema: string;
-  /** Avro field names, one a column. */
-  readonly fields: string[];
-  readonly keySubject: string;
-  readonly valueSubject: string;
-};
-
-type EnvelopeParts = {
-  prefix: string;
-  table: PreparedTable;
-  source: SourceBlock;
-  /** How names become Avro names. */
-  names?: Names;
-};
-
-/**
- * Names and schemas of a table's records. Throws `name_collision` when two columns share a field name, or
- * Avro does not have a name that is not to be adjusted.
- */
-export const prepareEnvelope = ({ prefix, table, source, names: mode }: EnvelopeParts): PreparedEnvelope => {
-  const { schema } = table;
-  const topic = topicName(prefix, schema.name);
-  const fields = fieldNames(schema.name, schema.columns, mode);
-  const names = { record: recordName(topic, mode), fields };
-  const key = keyType(schema, names);
-  return {
-    table,
-    source,
-    topic,
-    keyType: key,
-    keySchema: key === null ? null : avroSchema(key),
-    valueSchema: avroSchema(envelopeType(schema, names, source.type)),
-    fields,
-    keySubject: `${topic}-key`,
-    valueSubject: `${topic}-value`,
-  };
-};
 
 const utf8 = new TextEncoder();
 const HEADER = {
@@ -109,7 +61,7 @@ type Reduced = { change: Change; links: readonly Header[]; size: Size };
 
 type EnvelopeIds = { keyId: number | null; valueId: number };
 
-export type EnvelopeOptions = {
+type EnvelopeOptions = {
   /** A record with the key and a null value after each delete; on by default. */
   tombstones?: boolean;
   /** Operations that are not published. A changed key is a delete and a create. */

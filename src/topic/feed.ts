@@ -27,5 +27,7 @@ export type Feed = {
   changed(timeoutMs: number, signal: AbortSignal): Promise<void>;
   /** Everything below `offset` is safe in a table; retention may take it. Never moves back. */
   release(topic: string, partition: number, offset: bigint): Promise<void>;
+  /** Nobody here reads it any more: its news are not told, and nothing is kept for the next read. */
+  leave(topic: string): void;
   close(): Promise<void>;
 };

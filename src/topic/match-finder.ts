@@ -7,7 +7,7 @@ type VisitMatch = (literals: number, matchAt: number, match: { offset: number; l
 const HASH_BITS = 14;
 const MIN_MATCH = 4;
 const MAX_OFFSET = 0xffff;
-/** Both formats end in literals; lz4 demands that no match begins in the last 12 bytes or covers the last 5. */
+/** Both formats end in literals; in lz4 no match begins in the last 12 bytes or covers the last 5. */
 const LAST_MATCH_BEGINS = 12;
 const LAST_LITERALS = 5;
 /** The longer nothing matches, the larger the steps: what is random is passed over quickly. */
@@ -28,9 +28,9 @@ export const findMatches = (bytes: Uint8Array, { start, end }: Range, visit: Vis
   let misses = 1 << SKIP_SHIFT;
   for (let at = start; at <= lastBegin; ) {
     const word = wordAt(bytes, at);
-    const slot = Math.imul(word, 0x9e3779b1) >>> (32 - HASH_BITS);
-    const candidate = table[slot]!;
-    table[slot] = at;
+    const place = Math.imul(word, 0x9e3779b1) >>> (32 - HASH_BITS);
+    const candidate = table[place]!;
+    table[place] = at;
     if (candidate < 0 || at - candidate > MAX_OFFSET || wordAt(bytes, candidate) !== word) {
       at += misses++ >> SKIP_SHIFT;
       continue;

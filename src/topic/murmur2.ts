@@ -21,6 +21,6 @@ export const murmur2 = (bytes: Uint8Array, start = 0, end = bytes.length): numbe
   return hash ^ (hash >>> 15);
 };
 
-/** Partition of a serialized key, its frame included: the first `length` bytes. From 0 to below `partitions`. */
+/** Partition, from 0, of a serialized key, its frame included: the first `length` bytes. */
 export const partitionOf = (key: Uint8Array, length: number, partitions: number): number =>
   (murmur2(key, 0, length) & 0x7fff_ffff) % partitions;

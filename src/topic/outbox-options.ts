@@ -18,7 +18,8 @@ export type OutboxOptions = {
   tombstones?: boolean;
   /** Operations that are not published; none if absent. */
   skip?: readonly Change['op'][];
-  /** Changes are numbered, and `<prefix>.transaction` says where transactions begin and end; off if absent. */
+  /** Changes are numbered, and `<prefix>.transaction` says where transactions begin and end; off if
+   * absent. */
   transactionTopic?: boolean;
   /** How many partitions a table's topic gets if it is made; one if absent. */
   partitionsOf?: (table: TableName) => number;
@@ -38,5 +39,7 @@ export type OutboxOptions = {
 /** Nothing is lost by any of them; each is worth a line in the log and a counter. */
 export type OutboxNotice =
   | ({ kind: 'oversized' } & OversizedNotice)
+  /** The registry refuses the table's new schema: its changes wait until a start finds that it takes it. */
+  | { kind: 'blocked'; topic: string; parked: string; reason: string }
   /** Keys are framed with another schema id from here on, so they may go to other partitions. */
   | { kind: 'key_schema'; topic: string; before: number | null; now: number | null };

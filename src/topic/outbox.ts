@@ -6,14 +6,30 @@ import { durably } from '../crash-point.ts';
 import { VarveError } from '../errors.ts';
 import { Batches } from './batches.ts';
 import { Change, type EventCounts } from './envelope-change.ts';
+import type { OversizedRule } from './envelope-oversized.ts';
 import type { OutboxOptions } from './outbox-options.ts';
 import { HeartbeatTopic, type OpenTopic, TransactionTopic } from './own-topics.ts';
 import type { PreparedTable, SnapshotMark } from './prepared-table.ts';
 import type { Slice, StateRecord } from './publisher.ts';
-import { type TableOut, TableOuts, writeChange } from './table-outs.ts';
+import { type TableOut, TableOuts } from './table-outs.ts';
 
 /** One is being made durable, one waits: small changes that arrive meanwhile share the next one's sync. */
 const MAX_IN_FLIGHT_WRITES = 2;
+
+/** Who encodes a value does not know whose it is. */
+const withTopic = (thrown: unknown, topic: string): unknown => {
+  if (!(thrown instanceof VarveError) || thrown.kind !== 'value_unsupported') return thrown;
+  const facts = { ...thrown.facts, topic };
+  return new VarveError(thrown.kind, `A change of ${topic}: ${thrown.message}`, { facts, cause: thrown });
+};
+
+const writeChange = ({ topic, writer, partitions }: TableOut, change: Change): void => {
+  try {
+    writer.write(partitions, change);
+  } catch (thrown) {
+    throw withTopic(thrown, topic);
+  }
+};
 
 /** `txId`: the source's; absent: its events are never numbered. `counts`: what of it was published before. */
 export type SharedByEvents = Omit<OrderParts, 'ordinal'> & {
@@ -45,8 +61,8 @@ export class Outbox {
   constructor(options: OutboxOptions) {
     this.#options = options;
     this.#batches = new Batches(options.pack);
-    const claim = (name: string, value: Uint8Array): string => this.#claim(name, value);
-    this.#tables = new TableOuts({ options, batches: this.#batches, claim });
+    const batches = this.#batches;
+    this.#tables = new TableOuts({ options, batches, oversizedRule: (table) => this.#oversizedRule(table) });
   }
 
   /** Bytes of records that the next flush will write. */
@@ -148,6 +164,19 @@ export class Outbox {
     const { publisher, prefix, nowUs } = this.#options;
     this.#heartbeats ??= await HeartbeatTopic.open({ publisher, prefix, openTopic: this.#openTopic });
     this.#heartbeats.write(Number(nowUs() / 1000n));
+  }
+
+  async #oversizedRule(table: PreparedTable['schema']['name']): Promise<OversizedRule> {
+    const { oversizedOf, claims, prefix } = this.#options;
+    const policy = oversizedOf?.(table) ?? 'stop';
+    if (policy === 'dead_letter') return { policy, grave: await this.#openTopic(`${prefix}.varve.dead`) };
+    if (policy !== 'claim_check') return { policy };
+    if (claims !== undefined) return { policy, claim: (name, value) => this.#claim(name, value) };
+    throw new VarveError(
+      'config_invalid',
+      `Values of ${table.join('.')} that are too large are to be kept elsewhere (claim_check), but no ` +
+        'place was given. Name one: topic.claim_check.location.',
+    );
   }
 
   #claim(name: string, value: Uint8Array): string {

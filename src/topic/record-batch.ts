@@ -60,7 +60,7 @@ export type TakenRecords = {
 const NO_BUFFER = new ByteWriter(AT.records);
 NO_BUFFER.pos = AT.records;
 
-export type BuilderOptions = {
+type BuilderOptions = {
   /** A batch is cut before the record that would make it larger than this, uncompressed, header included. */
   maxBytes?: number;
   /** A larger record is refused, its own length included. */
@@ -264,7 +264,7 @@ export class RecordBatchBuilder {
 
 const skipNumber = (bytes: Uint8Array, start: number): number => {
   let at = start;
-  while (bytes[at]! > 0x7f) at++;
+  while ((bytes[at] ?? 0) > 0x7f) at++;
   return at + 1;
 };
 

@@ -6,9 +6,10 @@ import { VarveError } from '../errors.ts';
 import type { StateRecord } from './publisher.ts';
 import { printState, type SchemaRecord, STATE_KEYS } from './state.ts';
 
-type Shape = Omit<SchemaRecord, 'n' | 'first'>;
+/** A schema record without its place in the history. */
+export type SchemaShape = Omit<SchemaRecord, 'n' | 'first'>;
 
-const isSame = (known: SchemaRecord, next: Shape): boolean =>
+const isSame = (known: SchemaRecord, next: SchemaShape): boolean =>
   JSON.stringify([known.columns, known.fields, known.key, known.keyId, known.valueId]) ===
   JSON.stringify([next.columns, next.fields, next.key, next.keyId, next.valueId]);
 
@@ -36,8 +37,8 @@ export class SchemaHistory {
     if (before === after) return;
     throw new VarveError(
       'key_changed',
-      `The key of ${topic} changed from (${keyText(known)}) to (${keyText(schema)}). Its rows can no longer ` +
-        'be told apart as before. Run varve reset FILE --yes, move its table away and start again.',
+      `The key of ${topic} changed from (${keyText(known)}) to (${keyText(schema)}). Its rows can no ` +
+        'longer be told apart as before. Run varve reset FILE --yes, move its table away and start again.',
       { facts: { topic, before: keyText(known), after: keyText(schema) } },
     );
   }
@@ -49,9 +50,9 @@ export class SchemaHistory {
     if (known === undefined || before === partitions) return;
     throw new VarveError(
       'topic_changed',
-      `${topic} had ${before} partitions when it was written last and has ${partitions} now: the changes of ` +
-        'a key would go on in another partition, out of order. Make a topic of as many as before, or run ' +
-        'varve reset FILE --yes and start again.',
+      `${topic} had ${before} partitions when it was written last and has ${partitions} now: the changes ` +
+        'of a key would go on in another partition, out of order. Make a topic of as many as before, or ' +
+        'run varve reset FILE --yes and start again.',
       { facts: { topic, before, now: partitions } },
     );
   }
@@ -62,7 +63,7 @@ export class SchemaHistory {
   }
 
   /** What has to be written with the topic's first record of this shape; null: the newest record says it. */
-  next(topic: string, shape: Shape, first: Order): StateRecord | null {
+  next(topic: string, shape: SchemaShape, first: Order): StateRecord | null {
     const known = this.#newest.get(topic);
     if (known !== undefined && isSame(known, shape)) return null;
     const record: SchemaRecord = { ...shape, n: (known?.n ?? 0) + 1, first };

@@ -1,4 +1,4 @@
-// Owns buffers that wait to be written again, so that a large one is not made for each batch. Knows no record.
+// Owns buffers that wait to be written again: a large one is not made for each batch. Knows no record.
 import { ByteWriter } from './byte-writer.ts';
 
 const MIN_BYTES = 1 << 16;

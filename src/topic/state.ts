@@ -91,6 +91,8 @@ export const STATE_KEYS = {
   snapshot: (topic: string) => `snapshot/${topic}`,
   schema: (topic: string, n: number) => `schema/${topic}/${n}`,
   stale: (topic: string) => `stale/${topic}`,
+  /** Changes that wait because the registry refuses their schema. */
+  parked: (topic: string) => `parked/${topic}`,
   gap: (n: number) => `gap/${n}`,
   status: 'status',
   schemasOf: (topic: string) => `schema/${topic}/`,

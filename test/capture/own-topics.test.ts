@@ -55,7 +55,7 @@ const blocksOf = async (path: string, topic: string): Promise<unknown[]> =>
     return block && [block.id, Number(block.total_order), Number(block.data_collection_order)];
   });
 
-test('every change says its number, and the transaction topic where its transaction begins and ends', async (t) => {
+test('every change says its number, the transaction topic where transactions begin and end', async (t) => {
   const { path, run } = await captureBench(t);
   const changes = transaction(10, [
     [table, ['a', 'x']],

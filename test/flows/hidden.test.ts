@@ -118,6 +118,27 @@ describe('hidden columns', () => {
     assert.match(again.stderr, /public\.people\.card: the table has no such column/);
   });
 
+  it('are hidden in partitions whose columns stand in another order', async () => {
+    const setup = `create table root (id int primary key, secret text, v text) partition by range (id);
+      create table low partition of root for values from (0) to (10);
+      create table high (v text, secret text, id int not null);
+      alter table root attach partition high for values from (10) to (20);
+      insert into root values (1, 'plainly', 'a'), (11, 'plainly', 'b')`;
+    const changes =
+      "insert into root values (2, 'plainly', 'c'), (12, 'plainly', 'd'); delete from root where id = 11";
+    const records = await publish(setup, changes, { columns: { 'public.root.secret': 'drop' } });
+    assert.deepEqual(
+      valuesOf(records).map(({ op, before, after }) => [op, plain(after ?? before)]),
+      [
+        ['r', { id: 11, v: 'b' }],
+        ['r', { id: 1, v: 'a' }],
+        ['c', { id: 2, v: 'c' }],
+        ['c', { id: 12, v: 'd' }],
+        ['d', { id: 11, v: null }],
+      ],
+    );
+  });
+
   const refused: [what: string, changes: string, columns: object, message: RegExp][] = [
     ['a rule for a key column', '', { 'public.people.id': { mask: 1 } }, /public\.people\.id.*key/],
     ['a dropped key column', '', { 'public.people.id': 'drop' }, /public\.people\.id.*key/],

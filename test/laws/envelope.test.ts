@@ -5,9 +5,9 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { RowChange } from '../../src/change/event.ts';
 import { formatOrder } from '../../src/change/order.ts';
-import type { ConnectType } from '../../src/change/schema.ts';
-import { EnvelopeWriter, prepareEnvelope } from '../../src/topic/envelope.ts';
+import { EnvelopeWriter } from '../../src/topic/envelope.ts';
 import { Change } from '../../src/topic/envelope-change.ts';
+import { prepareEnvelope } from '../../src/topic/envelope-names.ts';
 import type { PreparedTable, SourceBlock } from '../../src/topic/prepared-table.ts';
 import { RecordBatchBuilder, readRecords } from '../../src/topic/record-batch.ts';
 import { avroType } from '../support/avsc.ts';
@@ -118,7 +118,7 @@ const COLUMNS = {
   name: TYPE.text,
   blob: TYPE.bytes,
   tags: TYPE.texts,
-} as const satisfies Record<string, ConnectType>;
+} as const;
 
 /** Avro branch and value of a cell's text, as avsc says it. */
 const AS_AVRO: Record<keyof typeof COLUMNS, (text: string) => Row> = {

@@ -1,4 +1,4 @@
-// Which partition a key belongs to, against the Kafka documentation's own partitioner in another implementation.
+// Which partition a key belongs to, against another implementation and what Kafka's own tests expect.
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';

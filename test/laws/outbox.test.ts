@@ -4,54 +4,20 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { RowChange } from '../../src/change/event.ts';
 import { formatOrder } from '../../src/change/order.ts';
-import type { Outbox } from '../../src/topic/outbox.ts';
 import type { OutboxNotice, OutboxOptions } from '../../src/topic/outbox-options.ts';
-import type { PreparedTable } from '../../src/topic/prepared-table.ts';
-import type { TableOut } from '../../src/topic/table-outs.ts';
 import type { DecodedRecord } from '../support/golden.ts';
-import { outboxBench } from '../support/outbox-bench.ts';
-import { type PlainRow, plainCells, plainTable, TYPE } from '../support/plain-table.ts';
+import { begin, FIRST, flush, outboxBench, TRANSACTION, write } from '../support/outbox-bench.ts';
+import { plainCells, plainTable, TYPE } from '../support/plain-table.ts';
 
 const murmur2 = createRequire(import.meta.url)('kafkajs/src/producer/partitioners/default/murmur2.js') as (
   key: Buffer,
 ) => number;
 
-const TRANSACTION = { epoch: 1, position: 5n, phase: 1 } as const;
-const FIRST = formatOrder({ ...TRANSACTION, ordinal: 0 });
 const COLUMNS = { id: TYPE.int, v: TYPE.text, n: TYPE.int } as const;
 const TABLE = plainTable({ name: ['s', 't'], columns: COLUMNS, key: ['id'], required: ['id', 'n'] });
 const KEYLESS = plainTable({ name: ['s', 'k'], columns: COLUMNS, key: [] });
 const TOPIC = 'test.s.t';
-
-type Row = { op?: 'c' | 'u' | 'd'; before?: PlainRow; after?: PlainRow; moved?: boolean };
-type Writing = { outbox: Outbox; out: TableOut; ordinal: number };
-
-const begin = async (outbox: Outbox, table: PreparedTable = TABLE): Promise<Writing> => {
-  const out = await outbox.open(table, FIRST);
-  outbox.begin(TRANSACTION, 7n, 'false');
-  return { outbox, out, ordinal: 0 };
-};
-
-const write = (writing: Writing, { op = 'c', before, after, moved = false }: Row): void => {
-  const row: RowChange<unknown> = {
-    kind: 'row',
-    op,
-    table: null,
-    ordinal: writing.ordinal++,
-    before: before === undefined ? null : plainCells(before),
-    beforeIsKey: op === 'd' || moved,
-    after: after === undefined ? null : plainCells(after),
-    keyChanged: moved,
-  };
-  writing.outbox.row(writing.out, row);
-};
-
-const flush = async ({ outbox }: Writing): Promise<void> => {
-  await outbox.flush([]);
-  await outbox.settled();
-};
 
 type Value = { op: string; before: object | null; after: Record<string, unknown> | null };
 const said = ({ value }: DecodedRecord): Value | null => structuredClone(value) as Value | null;
@@ -73,7 +39,7 @@ test('a key stays in the partition that Kafka’s own partitioner gives it, in o
   await fc.assert(
     fc.asyncProperty(changes, fc.integer({ min: 1, max: 12 }), async (all, partitions) => {
       const bench = outboxBench();
-      const writing = await begin(bench.open({ partitionsOf: () => partitions }));
+      const writing = await begin(bench.open({ partitionsOf: () => partitions }), TABLE);
       for (const { id, isDelete } of all) {
         const row = [String(id), 'v', '1'];
         write(writing, isDelete ? { op: 'd', before: row } : { after: row });
@@ -95,7 +61,7 @@ test('a key stays in the partition that Kafka’s own partitioner gives it, in o
 
 test('a changed key leaves its old partition and comes up in its new one', async () => {
   const bench = outboxBench();
-  const writing = await begin(bench.open({ partitionsOf: () => 5 }));
+  const writing = await begin(bench.open({ partitionsOf: () => 5 }), TABLE);
   const [from, to] = [1, 2, 3, 4, 5, 6].filter((id, _, ids) => {
     return id === 1 || partitionOfId(id, 1, 5) !== partitionOfId(ids[0] ?? 0, 1, 5);
   }) as [number, number];
@@ -108,7 +74,7 @@ test('a changed key leaves its old partition and comes up in its new one', async
 
 test('a truncate stands in every partition, between the rows around it', async () => {
   const bench = outboxBench();
-  const writing = await begin(bench.open({ partitionsOf: () => 3 }));
+  const writing = await begin(bench.open({ partitionsOf: () => 3 }), TABLE);
   for (let id = 0; id < 20; id++) write(writing, { after: [`${id}`, 'before', '1'] });
   writing.outbox.truncate(writing.out, writing.ordinal++);
   for (let id = 0; id < 20; id++) write(writing, { after: [`${id}`, 'after', '1'] });
@@ -149,7 +115,7 @@ test('batches stay below their bound and hold what one large batch would', async
           const bench = outboxBench(limits);
           let now = 1_700_000_000_000_000n;
           const outbox = bench.open({ nowUs: () => now });
-          const writing = await begin(outbox);
+          const writing = await begin(outbox, TABLE);
           for (const [id, text] of all.entries()) {
             if (id % 7 === 6) {
               now += 90_000n * 1000n;
@@ -183,7 +149,7 @@ test('batches stay below their bound and hold what one large batch would', async
 
 test('another number of partitions than before is refused, by name', async () => {
   const bench = outboxBench();
-  const writing = await begin(bench.open({ partitionsOf: () => 3 }));
+  const writing = await begin(bench.open({ partitionsOf: () => 3 }), TABLE);
   write(writing, { after: ['1', 'x', '1'] });
   await flush(writing);
   // Asking for more of a topic that is there changes nothing.
@@ -197,7 +163,7 @@ test('another number of partitions than before is refused, by name', async () =>
 test('operations that are skipped are not published, and ordinals go on counting', async () => {
   const all = async (skip: OutboxOptions['skip'] & object) => {
     const bench = outboxBench();
-    const writing = await begin(bench.open({ skip }));
+    const writing = await begin(bench.open({ skip }), TABLE);
     write(writing, { after: ['1', 'x', '1'] });
     write(writing, { op: 'u', after: ['1', 'y', '1'] });
     write(writing, { op: 'u', moved: true, before: ['1', null, '0'], after: ['2', 'y', '1'] });
@@ -222,7 +188,7 @@ const LARGE = 'x'.repeat(3000);
 
 test('a record that is too large stops, by topic, key and size, and leaves nothing behind', async () => {
   const bench = outboxBench(LIMITS);
-  const writing = await begin(bench.open());
+  const writing = await begin(bench.open(), TABLE);
   write(writing, { after: ['1', 'small', '1'] });
   const { bytes } = writing.outbox;
   const message = /test\.s\.t with the key \{"id":2\} makes a record of 3\d\d\d bytes; the topic takes 1500/;
@@ -232,11 +198,11 @@ test('a record that is too large stops, by topic, key and size, and leaves nothi
   assert.deepEqual(bench.read(TOPIC).flat().map(idOf), [1]);
 });
 
-test('key_only: key and envelope go out, what is missing is named, and nothing else can be misread', async () => {
+test('key_only: key and envelope go out, what is missing is named, nothing can be misread', async () => {
   const notices: OutboxNotice[] = [];
   const bench = outboxBench(LIMITS);
   const onNotice = (notice: OutboxNotice): void => void notices.push(notice);
-  const writing = await begin(bench.open({ oversizedOf: () => 'key_only', onNotice }));
+  const writing = await begin(bench.open({ oversizedOf: () => 'key_only', onNotice }), TABLE);
   write(writing, { after: ['1', 'small', '1'] });
   write(writing, { op: 'u', before: ['2', LARGE, '6'], after: ['2', LARGE, '7'] });
   write(writing, { op: 'u', moved: true, before: ['2', null, '0'], after: ['3', LARGE, '8'] });
@@ -267,7 +233,7 @@ test('key_only: key and envelope go out, what is missing is named, and nothing e
 test('a delete with a large old row needs no more than its key, whatever the policy but stop', async () => {
   for (const policy of ['key_only', 'dead_letter'] as const) {
     const bench = outboxBench(LIMITS);
-    const writing = await begin(bench.open({ oversizedOf: () => policy }));
+    const writing = await begin(bench.open({ oversizedOf: () => policy }), TABLE);
     const whole = { ...plainCells(['1', LARGE, '1']) };
     const row = { kind: 'row', op: 'd', table: null, ordinal: 0, after: null, keyChanged: false } as const;
     writing.outbox.row(writing.out, { ...row, before: whole, beforeIsKey: false });
@@ -308,7 +274,7 @@ test('claim_check: the whole value is kept before the record that says where', a
         });
       }),
   };
-  const writing = await begin(bench.open({ oversizedOf: () => 'claim_check', claims }));
+  const writing = await begin(bench.open({ oversizedOf: () => 'claim_check', claims }), TABLE);
   write(writing, { after: ['2', LARGE, '7'] });
   await writing.outbox.flush([{ key: 'k', value: '1' }]);
   await new Promise(setImmediate);
@@ -328,7 +294,7 @@ test('claim_check: the whole value is kept before the record that says where', a
 test('claim_check: a value that cannot be kept publishes nothing', async () => {
   const bench = outboxBench(LIMITS);
   const claims = { locate: (name: string) => name, put: () => Promise.reject(new Error('no room')) };
-  const writing = await begin(bench.open({ oversizedOf: () => 'claim_check', claims }));
+  const writing = await begin(bench.open({ oversizedOf: () => 'claim_check', claims }), TABLE);
   write(writing, { after: ['2', LARGE, '7'] });
   const { durable } = await writing.outbox.flush([{ key: 'k', value: '1' }]);
   await assert.rejects(durable, /no room/);
@@ -339,21 +305,13 @@ test('claim_check: a value that cannot be kept publishes nothing', async () => {
 
 test('dead_letter: the record goes aside with its place and the reason, in the same write', async () => {
   const bench = outboxBench(LIMITS);
-  const writing = await begin(bench.open({ oversizedOf: () => 'dead_letter' }));
+  const writing = await begin(bench.open({ oversizedOf: () => 'dead_letter' }), TABLE);
   write(writing, { after: ['1', 'small', '1'] });
   write(writing, { after: ['2', LARGE, '7'] });
   write(writing, { after: ['3', 'small', '1'] });
   await flush(writing);
   assert.deepEqual(bench.read(TOPIC).flat().map(idOf), [1, 3]);
-  const found: { key: string; headers: Record<string, string> }[] = [];
-  const { readRecords } = await import('../../src/topic/record-batch.ts');
-  for (const { batch } of bench.topic.topic('test.varve.dead').partitions[0]?.batches ?? []) {
-    readRecords(batch, (view) => {
-      const headers = view.headers().map(([name, value]) => [name, Buffer.from(value ?? []).toString()]);
-      const key = Buffer.from(view.bytes.subarray(view.keyStart, view.keyEnd)).toString();
-      found.push({ key, headers: Object.fromEntries(headers) });
-    });
-  }
+  const found = bench.readUndecoded('test.varve.dead');
   const order = formatOrder({ ...TRANSACTION, ordinal: 1 });
   assert.deepEqual(
     found.map(({ key }) => key),

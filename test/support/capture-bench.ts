@@ -8,7 +8,6 @@ import { Capture, type CaptureOptions } from '../../src/capture/capture.ts';
 import { openEmbeddedPublisher } from '../../src/topic/embedded/publisher.ts';
 import { Outbox } from '../../src/topic/outbox.ts';
 import type { OutboxOptions } from '../../src/topic/outbox-options.ts';
-import type { Publisher } from '../../src/topic/publisher.ts';
 import { sealRecords } from '../../src/topic/record-batch.ts';
 import { type Checkpoint, readState, STATE_KEYS } from '../../src/topic/state.ts';
 import { EMPTY_BLOCK, type ScriptedLog } from './scripted-log.ts';
@@ -16,7 +15,7 @@ import { EMPTY_BLOCK, type ScriptedLog } from './scripted-log.ts';
 const START: Checkpoint = { resume: '0', part: null, selection: 'all', commitTs: '0' };
 
 type CaptureBench = {
-  publisher: Publisher;
+  publisher: Awaited<ReturnType<typeof openEmbeddedPublisher>>;
   path: string;
   run(log: ScriptedLog, more?: Partial<CaptureOptions>, form?: Partial<OutboxOptions>): Promise<void>;
 };

@@ -1,6 +1,7 @@
 // Owns topics and records of a real broker for tests of what reads them, by kafkajs, which is none of ours:
 // transactions included. Knows nothing of Varve but how a state record's value is written.
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs, { type Admin, type Kafka, type Producer } from 'kafkajs';
 import { crc32c } from '../../src/topic/crc32c.ts';
 import type { Broker } from './kafka.ts';
@@ -90,9 +91,19 @@ const topicMaker =
     const spread = nodes
       ? { replicaAssignment: [{ partition: 0, replicas: nodes }] }
       : { numPartitions: partitions, replicationFactor: replicas };
-    await admin.createTopics({ topics: [{ topic, ...spread, configEntries }], waitForLeaders: true });
+    await admin.createTopics({ topics: [{ topic, ...spread, configEntries }], waitForLeaders: false });
+    while (!(await hasLeaders(admin, topic))) await sleep(50);
     return topic;
   };
+
+/** Of two questions in a row, because the brokers hear of a topic one after the other. */
+const hasLeaders = async (admin: Admin, topic: string): Promise<boolean> => {
+  for (let question = 0; question < 2; question++) {
+    const known = await admin.fetchTopicMetadata({ topics: [topic] }).catch(() => null);
+    if (!known?.topics[0]?.partitions.every(({ leader }) => leader >= 0)) return false;
+  }
+  return true;
+};
 
 export const openKafkaWriter = async ({ brokers }: Broker): Promise<KafkaWriter> => {
   const kafka: Kafka = new kafkajs.Kafka({

@@ -198,5 +198,7 @@ class MemoryFeed implements Feed {
     known.released = Math.max(known.released, Number(offset));
   }
 
+  leave(): void {}
+
   async close(): Promise<void> {}
 }

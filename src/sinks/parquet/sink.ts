@@ -1,10 +1,9 @@
 // Owns the sink of Iceberg tables on local disk: one merge engine for all tables, one table a topic.
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { DeadRecord, Sink, TableSink } from '../sink.ts';
 import { Engine } from './engine/engine.ts';
 import { tableDirectories } from './layout.ts';
-import { storeError } from './store-error.ts';
+import { openScratch } from './scratch.ts';
 import { openLocalStore, toFileUri } from './store-local.ts';
 import { openTable } from './table.ts';
 
@@ -14,7 +13,7 @@ const ENGINE_IDLE_MS = 30_000;
 type ParquetSinkOptions = {
   /** Directory of the tables; several pipelines may share it. */
   directory: string;
-  /** Its name: of one pipeline there is one process. */
+  /** Its name. */
   pipeline: string;
   memoryMb: number;
   /** Several changes of a row in one transaction are one version. */
@@ -38,31 +37,22 @@ class ParquetSink implements Sink {
   readonly #options: ParquetSinkOptions;
   readonly #names = new Map<string, { namespace: string; name: string }>();
   #engine: Promise<Engine> | null = null;
-  #scratch: string | null = null;
+  #scratch: Awaited<ReturnType<typeof openScratch>> | null = null;
 
   constructor(options: ParquetSinkOptions) {
     this.#options = options;
   }
 
-  /**
-   * The scratch folder lies beside the tables, so that finished files are adopted by a rename. A process that
-   * was killed left its own behind; the engine that it started may still be busy there.
-   */
   async #openEngine(): Promise<Engine> {
     const { directory, pipeline, memoryMb } = this.#options;
-    const scratch = join(directory, `.varve-scratch-${pipeline}`);
-    try {
-      await rm(scratch, { recursive: true, force: true });
-      await mkdir(scratch, { recursive: true });
-      this.#scratch = await mkdtemp(join(scratch, 'engine-'));
-    } catch (thrown) {
+    this.#scratch = await openScratch(directory, pipeline).catch((thrown: unknown) => {
       this.#engine = null;
-      throw storeError('make', scratch, thrown);
-    }
+      throw thrown;
+    });
     return new Engine({
       memoryLimit: `${memoryMb}MB`,
       threads: ENGINE_THREADS,
-      directory: this.#scratch,
+      directory: this.#scratch.path,
       idleMs: ENGINE_IDLE_MS,
     });
   }
@@ -92,9 +82,7 @@ class ParquetSink implements Sink {
   async close(): Promise<void> {
     const engine = await this.#engine?.catch(() => null);
     await engine?.[Symbol.asyncDispose]();
-    // What cannot be removed goes at the next start; said here, it would stand before what ended the run.
-    if (this.#scratch !== null)
-      await rm(dirname(this.#scratch), { recursive: true, force: true }).catch(() => undefined);
+    await this.#scratch?.close();
   }
 }
 

@@ -126,6 +126,9 @@ class EmbeddedFeed implements Feed {
     ring(this.#path);
   }
 
+  /** There is one log, and nothing is kept of it. */
+  leave(): void {}
+
   async close(): Promise<void> {
     await this.#releasing;
     await this.#log.close();

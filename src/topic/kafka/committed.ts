@@ -51,7 +51,7 @@ export const onlyCommitted = (
 };
 
 /** 0: abort, 1: commit; https://kafka.apache.org/documentation/#controlbatch. Compaction may empty it: -1. */
-const readMarker = (batch: Uint8Array): number => {
+export const readMarker = (batch: Uint8Array): number => {
   const header = verifyBatch(batch);
   if (header.records === 0) return -1;
   const record = new RecordView();

@@ -116,6 +116,10 @@ class KafkaFeed implements Feed {
     await (await this.#log(topic, partition)).mustHold(offset);
   }
 
+  leave(topic: string): void {
+    for (const [key, log] of this.#logs) if (log.topic.name === topic) this.#logs.delete(key);
+  }
+
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#poller.settled();

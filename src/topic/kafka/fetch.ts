@@ -20,7 +20,8 @@ export type FetchPosition = {
   maxBytes: number;
 };
 
-type FetchLimits = { maxWaitMs: number; maxBytes: number };
+/** `undecided`: with what is not committed yet, or was aborted; the broker then tells no aborted ranges. */
+type FetchLimits = { maxWaitMs: number; maxBytes: number; undecided?: boolean };
 
 /** `firstOffset`: where this producer's aborted transaction begins in this partition. */
 export type Aborted = { producerId: bigint; firstOffset: bigint };
@@ -39,7 +40,7 @@ export type FetchedPartition = {
   records: Uint8Array;
 };
 
-const READ_COMMITTED = 1;
+const ISOLATION = { undecided: 0, committed: 1 } as const;
 const NO_REPLICA = -1;
 const NO_OFFSET = -1n;
 /** Each request stands for itself; sessions would save bytes for thousands of partitions. */
@@ -49,11 +50,14 @@ const NO_BYTES = new Uint8Array(0);
 export const writeFetch = (
   out: Writer,
   positions: readonly FetchPosition[],
-  { maxWaitMs, maxBytes }: FetchLimits,
+  { maxWaitMs, maxBytes, undecided = false }: FetchLimits,
 ): void => {
   const topics = [...Map.groupBy(positions, ({ topicId }) => topicId)];
   out.appendInt32(NO_REPLICA).appendInt32(maxWaitMs).appendInt32(1).appendInt32(maxBytes);
-  out.appendInt8(READ_COMMITTED).appendInt32(NO_SESSION.id).appendInt32(NO_SESSION.epoch);
+  out
+    .appendInt8(undecided ? ISOLATION.undecided : ISOLATION.committed)
+    .appendInt32(NO_SESSION.id)
+    .appendInt32(NO_SESSION.epoch);
   out.appendArray(topics, (writer, [topicId, partitions]) => {
     writer.appendUUID(topicId).appendArray(partitions, writePosition);
   });

@@ -16,7 +16,10 @@ const LANES = ['poll-1', 'poll-2'] as const;
 const PARTITION_BYTES = 1 << 20;
 /** A broker sends at least one batch, so this may be exceeded by one batch a lane. */
 const KEPT_BYTES = 16 << 20;
-/** Between two callers' answers while what arrived is not read. */
+/**
+ * A caller may have come after another one was told of what it waits for, so it is told again while that is
+ * not read: after this, then ever later, because whoever should read it may be at work.
+ */
 const UNREAD_MS = 20;
 /** After a refusal, and after a broker that did not wait although it had nothing: its end lags behind. */
 const AFTER_FAULT_MS = 100;
@@ -29,6 +32,7 @@ export class Poller {
   readonly #polled = new Set<PartitionLog>();
   readonly #waiters = new Set<() => void>();
   #news = 0;
+  #keptAtMs = 0;
   #ended = 0;
   #told = 0;
 
@@ -39,8 +43,9 @@ export class Poller {
   /** As `Feed.changed`; all who wait at the same time are told. */
   async changed(timeoutMs: number, signal: AbortSignal): Promise<void> {
     const told = this.#told;
-    const limitMs = this.#keptBytes() > 0 ? Math.min(timeoutMs, UNREAD_MS) : timeoutMs;
-    const until = performance.now() + limitMs;
+    const sinceMs = performance.now();
+    const unreadMs = Math.max(UNREAD_MS, sinceMs - this.#keptAtMs);
+    const until = sinceMs + (this.#keptBytes() > 0 ? Math.min(timeoutMs, unreadMs) : timeoutMs);
     const { closing } = this.#options;
     while (this.#news === told && !signal.aborted && !closing.aborted && performance.now() < until) {
       const ended = this.#ended;
@@ -113,7 +118,9 @@ export class Poller {
         const asker = waiting.find(
           ({ position }) => position.topicId === topicId && position.partition === partition,
         );
-        if (asker?.log.keep(asker.position.from, fetched)) this.#news++;
+        if (!asker?.log.keep(asker.position.from, fetched)) continue;
+        this.#news++;
+        this.#keptAtMs = performance.now();
       }
       const isEarly = this.#news === news && performance.now() - sinceMs < MAX_WAIT_MS / 2;
       if (!isEarly && partitions.every(({ error }) => error === 0)) return;

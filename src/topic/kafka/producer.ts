@@ -3,7 +3,7 @@
 // is there once. Knows no transaction's begin and end, and no queue.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { initProducerIdV4 } from '@platformatic/kafka';
-import { VarveError } from '../../errors.ts';
+import { asVarveError, VarveError } from '../../errors.ts';
 import type { Slice } from '../publisher.ts';
 import type { KafkaClient } from './client.ts';
 import { actionOf, kafkaError, mayRepeat } from './errors.ts';
@@ -72,13 +72,14 @@ export class KafkaProducer {
 
   /**
    * Becomes the writer of its transactional id: whoever was is fenced, and what it left open is aborted. The
-   * second time it asks with its own id and epoch; then an answer `fenced` proves that another has taken over.
+   * second time it asks with its own id and epoch; then an answer `fenced` proves that another has taken over,
+   * and who asks once more takes over from that one.
    */
   async begin(): Promise<void> {
     const { client, transactionalId, transactionTimeoutMs } = this.#settings;
     this.#sequences.clear();
     const { id, epoch } = transactionalId === null ? NONE : this.#producer;
-    const answer = await this.askCoordinator('give a producer id', (node) =>
+    const asked = this.askCoordinator('give a producer id', (node) =>
       libraryCall((api, write) => client.request(node, api, write), initProducerIdV4, [
         transactionalId,
         transactionTimeoutMs,
@@ -86,6 +87,10 @@ export class KafkaProducer {
         epoch,
       ]),
     );
+    const answer = await asked.catch((thrown: unknown) => {
+      if (asVarveError(thrown).kind === 'fenced') this.#producer = { transactionalId, ...NONE };
+      throw thrown;
+    });
     this.#producer = { transactionalId, id: answer.producerId, epoch: answer.producerEpoch };
   }
 

@@ -14,7 +14,7 @@ import { PartitionLog } from './partition-log.ts';
 import { PinnedTopic } from './pinned-topic.ts';
 import { KafkaProducer, partitionKey, type Written } from './producer.ts';
 import { StateFollower } from './state-follower.ts';
-import { LAST_TRANSACTION, stateBatch, stateTopic } from './state-topic.ts';
+import { LAST_TRANSACTION, printPlaces, stateBatches, stateTopic } from './state-topic.ts';
 import { TableTopics, type TopicPlan } from './table-topics.ts';
 import { commitTransaction } from './transaction.ts';
 
@@ -32,8 +32,8 @@ export type KafkaPublisherOptions = TopicPlan & {
 /** Writes that wait go together, up to this; a larger one goes alone. */
 const GROUP_BYTES = 16 << 20;
 const PATIENCE_MS = 20_000;
-/** For the markers of a commit to reach all partitions. */
-const VISIBLE = { limitMs: 20_000, firstPauseMs: 1, mostPauseMs: 50 } as const;
+/** Between looks at whether the markers of a commit have reached all partitions. */
+const VISIBLE = { firstPauseMs: 1, mostPauseMs: 50 } as const;
 
 type Pending = AtomicWrite & { bytes: number; resolve: () => void; reject: (error: unknown) => void };
 
@@ -79,7 +79,10 @@ class KafkaPublisher implements Publisher {
   readonly #producer: KafkaProducer;
   #state: Map<string, string>;
   #isWriter = false;
+  #isClosed = false;
   #failed: unknown = null;
+  /** Something was committed and did not become visible: nothing behind it counts as durable. */
+  #hidden = false;
   #transactions = 0;
   readonly #queue: Pending[] = [];
   /** Writes are looked at in the order of the calls. */
@@ -117,45 +120,58 @@ class KafkaPublisher implements Publisher {
   }
 
   write(write: AtomicWrite): Promise<void> {
-    const turn = this.#entering.then(() => this.#check(write));
-    this.#entering = turn.catch(() => undefined);
-    return turn.then(
-      () =>
-        new Promise<void>((resolve, reject) => {
-          const bytes = write.slices.reduce((sum, { batch }) => sum + batch.length, 0);
-          this.#queue.push({ ...write, bytes, resolve, reject });
-          this.#running ??= this.#run();
-        }),
-    );
+    if (this.#isClosed) return Promise.reject(closed());
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const enter = async (): Promise<void> => {
+      this.#refuseUnlessWriting();
+      for (const slice of write.slices) await this.#checkSlice(slice);
+      // Meanwhile one before it may have failed.
+      this.#refuseUnlessWriting();
+      const bytes = write.slices.reduce((sum, { batch }) => sum + batch.length, 0);
+      this.#queue.push({ ...write, bytes, resolve, reject });
+      this.#running ??= this.#run();
+    };
+    this.#entering = this.#entering.then(enter).catch(reject);
+    return promise;
   }
 
   async recover(): Promise<void> {
+    if (this.#isClosed) throw closed();
     if (this.#isWriter && this.#failed === null) return;
     const { client, delivery } = this.#options;
-    await this.#running;
-    await this.#showing;
+    await this.#settled();
     // Whatever is still on its way there must not arrive after the new epoch.
     if (this.#failed !== null) client.drop();
     await this.#producer.begin();
-    if (delivery === 'exactly_once') await refuseHanging(client, this.#ownTopics(), this.#closing.signal);
+    const look = async (topics: readonly string[]): Promise<void> => {
+      if (delivery === 'exactly_once') await refuseHanging(client, topics, this.#closing.signal);
+    };
+    await look([stateTopic(this.#options.prefix)]);
     this.#follower.owe();
     this.#state = new Map(await this.#follower.read());
+    // The state, as it is by now, names all tables.
+    await look(this.#tableTopics());
     this.#failed = null;
+    this.#hidden = false;
     this.#isWriter = true;
   }
 
   async close(): Promise<void> {
-    this.#isWriter = false;
-    await this.#running;
-    await this.#showing;
+    this.#isClosed = true;
+    await this.#settled();
     this.#closing.abort();
   }
 
-  async #check({ slices }: AtomicWrite): Promise<void> {
-    if (!this.#isWriter)
-      throw new VarveError('usage', 'The publisher is closed, or has not taken over its topics yet.');
+  /** All writes that were called have an outcome. */
+  async #settled(): Promise<void> {
+    await this.#entering;
+    await this.#running;
+    await this.#showing;
+  }
+
+  #refuseUnlessWriting(): void {
+    if (!this.#isWriter) throw new VarveError('usage', 'The publisher has not taken over its topics yet.');
     if (this.#failed !== null) throw this.#failed;
-    for (const slice of slices) await this.#checkSlice(slice);
   }
 
   async #checkSlice({ topic, partition, batch, records }: Slice): Promise<void> {
@@ -193,12 +209,10 @@ class KafkaPublisher implements Publisher {
     }
   }
 
-  /** Those that nobody else writes. */
-  #ownTopics(): string[] {
-    const { prefix } = this.#options;
-    const tables = [...this.#state.keys()].filter((key) => key.startsWith('schema/'));
-    const names = tables.map((key) => key.slice('schema/'.length, key.lastIndexOf('/')));
-    return [...new Set([stateTopic(prefix), ...names])];
+  /** Nobody else writes them. */
+  #tableTopics(): string[] {
+    const schemas = [...this.#state.keys()].filter((key) => key.startsWith('schema/'));
+    return [...new Set(schemas.map((key) => key.slice('schema/'.length, key.lastIndexOf('/'))))];
   }
 
   #fail(thrown: unknown, group: readonly Pending[]): void {
@@ -227,19 +241,21 @@ class KafkaPublisher implements Publisher {
 
   async #commitAtOnce(slices: readonly Slice[], state: AtomicWrite['state']): Promise<Written[]> {
     const batches = this.#producer.sequence(slices);
-    const places = batches.map(({ topic, partition, sequence, records }) => [
-      topic,
-      partition,
-      sequence,
-      records,
-    ]);
-    const own = { v: 1, n: ++this.#transactions, batches: places };
-    const last = { key: LAST_TRANSACTION, value: JSON.stringify(own) };
-    const [stateful] = this.#producer.sequence([this.#stateSlice([...state, last])]);
-    return commitTransaction(this.#producer, this.#options.client, [
-      ...batches,
-      ...(stateful ? [stateful] : []),
-    ]);
+    const last = { key: LAST_TRANSACTION, value: printPlaces(++this.#transactions, batches) };
+    const stateful = this.#producer.sequence(this.#stateSlices([...state, last]));
+    return commitTransaction(this.#producer, this.#options.client, {
+      batches: [...batches, ...stateful],
+      beforeEnd: () => this.#refuseAfterHidden(),
+    });
+  }
+
+  /**
+   * A commit that the brokers acknowledged and lost would be taken along in part by the next one of the same
+   * producer, so that one waits for it.
+   */
+  async #refuseAfterHidden(): Promise<void> {
+    await this.#showing;
+    if (this.#hidden) throw this.#failed;
   }
 
   /** Without transactions: what a record needs before it, and what says that it is done after it. */
@@ -252,13 +268,8 @@ class KafkaPublisher implements Publisher {
   }
 
   #stateSlices(records: AtomicWrite['state']): Slice[] {
-    return records.length === 0 ? [] : [this.#stateSlice(records)];
-  }
-
-  #stateSlice(records: AtomicWrite['state']): Slice {
     const { prefix, now } = this.#options;
-    const batch = stateBatch(records, now());
-    return { topic: stateTopic(prefix), partition: 0, batch, records: records.length };
+    return stateBatches(records, now()).map((one) => ({ topic: stateTopic(prefix), partition: 0, ...one }));
   }
 
   /** Meanwhile the next transaction is under way. */
@@ -267,18 +278,20 @@ class KafkaPublisher implements Publisher {
     shown.catch(() => undefined);
     this.#showing = this.#showing
       .then(() => shown)
-      .then(
-        () => {
-          for (const { state, resolve } of group) {
-            for (const { key, value } of state) {
-              if (value === null) this.#state.delete(key);
-              else this.#state.set(key, value);
-            }
-            resolve();
+      .then(() => {
+        if (this.#hidden) throw this.#failed;
+        for (const { state, resolve } of group) {
+          for (const { key, value } of state) {
+            if (value === null) this.#state.delete(key);
+            else this.#state.set(key, value);
           }
-        },
-        (thrown: unknown) => this.#fail(thrown, group),
-      );
+          resolve();
+        }
+      })
+      .catch((thrown: unknown) => {
+        this.#hidden = true;
+        this.#fail(thrown, group);
+      });
   }
 
   async #waitUntilShown(written: readonly Written[]): Promise<void> {
@@ -286,7 +299,7 @@ class KafkaPublisher implements Publisher {
     // A partition's batches are in order, so the last one's end is its end.
     for (const one of written) ends.set(partitionKey(one), one);
     let left = [...ends.values()];
-    const until = performance.now() + VISIBLE.limitMs;
+    const until = performance.now() + (this.#options.patienceMs ?? PATIENCE_MS);
     for (
       let pauseMs: number = VISIBLE.firstPauseMs;
       left.length > 0;
@@ -300,6 +313,8 @@ class KafkaPublisher implements Publisher {
     }
   }
 }
+
+const closed = (): VarveError => new VarveError('usage', 'The publisher is closed.');
 
 const notShown = (left: readonly Written[]): VarveError => {
   const names = left.map(({ topic, partition }) => `${partition} of ${topic}`).join(', ');

@@ -15,6 +15,35 @@ const OWN = '.';
 /** Where the newest transaction's batches are, by partition and sequence, so that a repair can find them. */
 export const LAST_TRANSACTION = `${OWN}transaction`;
 
+const PLACES_LAYOUT = 1;
+
+/** A batch by the place of its first record in its writer's sequence of the partition. */
+type WrittenPlace = { topic: string; partition: number; sequence: number; records: number };
+
+/** Value of `LAST_TRANSACTION`; `n` tells one transaction of a writer from the next. */
+export const printPlaces = (n: number, places: readonly WrittenPlace[]): string => {
+  const batches = places.map(({ topic, partition, sequence, records }) => [
+    topic,
+    partition,
+    sequence,
+    records,
+  ]);
+  return JSON.stringify({ v: PLACES_LAYOUT, n, batches });
+};
+
+/** Throws `state_newer`. */
+export const readPlaces = (text: string): WrittenPlace[] => {
+  const { v, batches } = JSON.parse(text) as { v: number; batches: [string, number, number, number][] };
+  if (v === PLACES_LAYOUT)
+    return batches.map(([topic, partition, sequence, records]) => ({ topic, partition, sequence, records }));
+  throw new VarveError(
+    'state_newer',
+    `The state record ${LAST_TRANSACTION} has layout ${v}; this Varve reads up to ${PLACES_LAYOUT}. ` +
+      'Run the newer Varve that wrote it.',
+    { facts: { key: LAST_TRANSACTION, layout: v } },
+  );
+};
+
 const utf8 = { encoder: new TextEncoder(), decoder: new TextDecoder('utf-8', { fatal: true }) };
 const CHECKSUM_CHARS = 8;
 
@@ -24,9 +53,21 @@ const checksum = (key: string, text: string): string =>
     .toString(16)
     .padStart(CHECKSUM_CHARS, '0');
 
-/** One batch of these, uncompressed; a null value deletes the key. */
-export const stateBatch = (records: readonly StateRecord[], nowMs: number): Uint8Array => {
+/** A batch is closed behind the record that reaches this: below what brokers take by default. */
+const BATCH_BYTES = 1 << 19;
+
+/** These in their order, uncompressed; a null value deletes the key. */
+export const stateBatches = (
+  records: readonly StateRecord[],
+  nowMs: number,
+): { batch: Uint8Array; records: number }[] => {
   const builder = new RecordBatchBuilder(4096);
+  const batches: { batch: Uint8Array; records: number }[] = [];
+  const close = (): void => {
+    if (builder.records === 0) return;
+    batches.push({ batch: builder.finish(), records: builder.records });
+    builder.reset();
+  };
   for (const { key, value } of records) {
     builder.beginRecord(nowMs);
     builder.beginKey();
@@ -39,8 +80,10 @@ export const stateBatch = (records: readonly StateRecord[], nowMs: number): Uint
       builder.endValue();
     }
     builder.endRecord();
+    if (builder.size >= BATCH_BYTES) close();
   }
-  return builder.finish();
+  close();
+  return batches;
 };
 
 const corrupt = (offset: number, why: string): VarveError =>

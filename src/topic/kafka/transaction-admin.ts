@@ -13,7 +13,7 @@ import { askLeaders, type PartitionGroup, type TopicPartition, viaNode } from '.
 import { libraryCall } from './library-call.ts';
 
 /** `openSince`: offset of the first record of its open transaction in this partition; null: none is open. */
-type ActiveProducer = {
+export type ActiveProducer = {
   producerId: bigint;
   producerEpoch: number;
   coordinatorEpoch: number;

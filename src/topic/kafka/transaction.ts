@@ -73,17 +73,38 @@ const endTransaction = async (producer: KafkaProducer, client: KafkaClient): Pro
   if (unknown !== undefined) throw unknown;
 };
 
+/** A writer whose transaction took too long is told the same as one that was taken over; `begin` tells which. */
+const withoutProof = (thrown: unknown): unknown => {
+  if (!(thrown instanceof VarveError) || thrown.kind !== 'fenced') return thrown;
+  const sentence =
+    'The brokers have ended the transaction: it took longer than transaction_timeout, or another instance has ' +
+    'taken over. Nothing of it was published.';
+  return new VarveError('topic_busy', sentence, { facts: thrown.facts, cause: thrown });
+};
+
+type TransactionWork = {
+  batches: readonly Sequenced[];
+  /** When all is written; what it throws leaves the transaction open, and it becomes this one's error. */
+  beforeEnd: () => Promise<void>;
+};
+
 /**
  * All batches or none, as a read_committed reader sees it. Resolves when the coordinator has taken the commit;
- * the partitions show it a little later. After an error nobody knows the outcome: `producer.begin` is next.
+ * the partitions show it a little later. After an error nobody knows the outcome: `producer.begin` is next,
+ * and it alone tells whether somebody else has taken over.
  */
 export const commitTransaction = async (
   producer: KafkaProducer,
   client: KafkaClient,
-  batches: readonly Sequenced[],
+  { batches, beforeEnd }: TransactionWork,
 ): Promise<Written[]> => {
-  await addPartitions(producer, client, batches);
-  const written = await producer.produce(batches);
-  await endTransaction(producer, client);
-  return written;
+  try {
+    await addPartitions(producer, client, batches);
+    const written = await producer.produce(batches);
+    await beforeEnd();
+    await endTransaction(producer, client);
+    return written;
+  } catch (thrown) {
+    throw withoutProof(thrown);
+  }
 };

@@ -40,6 +40,18 @@ test('nothing stands in the way of a role that owns the tables', async () => {
   assert.ok(found.length >= 6);
 });
 
+test('a rule for a table that is not captured is told, because it hides nothing', async () => {
+  const columns = { 'shop.aa.v': { rule: 'drop' }, 'shop.a.nothing': { rule: 'mask', length: 1 } } as const;
+  assert.deepEqual(
+    worse(await check({ columns: { 'shop.aa.v': columns['shop.aa.v'] } })).map(({ level, what }) => [
+      level,
+      what,
+    ]),
+    [['warning', 'columns.shop.aa.v is for a table that is not captured, so it hides nothing']],
+  );
+  await assert.rejects(check({ columns }), { kind: 'config_invalid', message: /shop\.a\.nothing/ });
+});
+
 type Case = {
   what: string;
   break: string;

@@ -7,20 +7,27 @@ import { CELL_NULL, CELL_UNCHANGED, type Cells } from '../../../src/change/row.t
 import { tableText } from '../../../src/change/schema.ts';
 import type { Source } from '../../../src/connector.ts';
 import type { SnapshotSession } from '../../../src/snapshot/chunk-reader.ts';
+import type { ColumnRules } from '../../../src/topic/format.ts';
 import type { PreparedTable } from '../../../src/topic/prepared-table.ts';
 import type { TestPostgres } from '../../support/postgres.ts';
 
-export type SourceParts = { pipeline?: string; url?: string; warnings?: string[] } & Partial<PostgresOptions>;
+export type SourceParts = {
+  pipeline?: string;
+  url?: string;
+  warnings?: string[];
+  columns?: ColumnRules;
+} & Partial<PostgresOptions>;
 
 /** A source over the test server with the options of a hand-written file. */
 export const openTestSource = (server: TestPostgres, parts: SourceParts = {}): Promise<Source> => {
-  const { pipeline = 'test', warnings = [], ...options } = parts;
+  const { pipeline = 'test', warnings = [], columns = {}, ...options } = parts;
   return connector.open(
     connector.options.parse({ kind: 'postgres', url: server.url, tables: ['public.*'], ...options }),
     {
       pipeline,
       log: (level, message) => level === 'warn' && warnings.push(message),
       now: () => BigInt(Date.now()) * 1000n,
+      columns,
     },
   );
 };

@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { after, it } from 'node:test';
 import type { RowChange } from '../../../src/change/event.ts';
-import { EnvelopeWriter, prepareEnvelope } from '../../../src/topic/envelope.ts';
+import { EnvelopeWriter } from '../../../src/topic/envelope.ts';
 import { Change } from '../../../src/topic/envelope-change.ts';
+import { prepareEnvelope } from '../../../src/topic/envelope-names.ts';
 import type { SourceBlock } from '../../../src/topic/prepared-table.ts';
 import { RecordBatchBuilder } from '../../../src/topic/record-batch.ts';
 import { decimal, type PlainRow, plainCells, plainTable, TYPE } from '../../support/plain-table.ts';
@@ -21,6 +22,42 @@ const source: SourceBlock = {
   },
   write: (out, { commitTs }) => out.bigLong(commitTs),
 };
+
+it('a value that its topic did not take is unknown: not a placeholder, not the value before', async () => {
+  const columns = { id: TYPE.long, big: TYPE.text, amount: TYPE.long };
+  const prepared = plainTable({ name: ['s', 'o'], columns, key: ['id'] });
+  const envelope = prepareEnvelope({ prefix: 'p', table: prepared, source });
+  const events = new EnvelopeWriter(
+    envelope,
+    { keyId: 1, valueId: 2 },
+    { oversized: { policy: 'key_only' } },
+  );
+  const writer = new EventWriter(prepared.schema);
+  Object.assign(writer.record, { keyId: 1, valueId: 2, fields: envelope.fields });
+  writer.texts.set(1, envelope.keySchema ?? '').set(2, envelope.valueSchema);
+  using table = new EngineTable({ engine: shared.engine, writers: [writer] });
+  const change = new Change();
+  for (const [position, after] of [
+    [1n, ['1', 'small', '5']],
+    [2n, ['1', 'x'.repeat(5000), '6']],
+    [3n, ['1', 'small again', '7']],
+  ] as const) {
+    const out = new RecordBatchBuilder(1 << 12, { maxRecordBytes: 2000 });
+    change.begin({ epoch: 1, position, phase: 1 }, { commitTs: position, nowUs: 9n, snapshot: 'false' });
+    const images = { before: null, beforeIsKey: false, after: plainCells(after), keyChanged: false };
+    events.write([out], change.setRow({ kind: 'row', op: 'u', table: null, ordinal: 0, ...images }));
+    const batches = [{ partition: 0, from: 0n, batches: [out.finish()] }];
+    await table.apply(await shared.engine.merge({ ...table.request([]), batches }, table.answers));
+  }
+  assert.deepEqual(
+    (await table.rows('_order')).map((row) => [row.id, row.big, row.amount, row._incomplete]),
+    [
+      ['1', 'small', '5', null],
+      ['1', null, null, ['amount', 'big']],
+      ['1', 'small again', '7', null],
+    ],
+  );
+});
 
 it('a row is created, moves to another key without its large value, and is deleted', async () => {
   const prepared = plainTable({

@@ -1,5 +1,5 @@
-// That the Fetch call is the protocol's: our request is the library's to the byte, and an answer with all that
-// may be in it is understood. No broker.
+// That the Fetch call is the protocol's: our request is the library's to the byte, and an answer with all
+// that may be in it is understood. No broker.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fetchV13, Reader, Writer } from '@platformatic/kafka';

@@ -6,7 +6,7 @@ import type { RecordView } from '../../../topic/record-batch-view.ts';
 import type { EngineValue } from '../columns-value.ts';
 import type { Barrier } from '../scd2-version.ts';
 import { commitTime, type EventReader, type RowPlan, transactionId } from './envelope-plan.ts';
-import { readKey, readOtherKey, readTexts, readUnchanged } from './event-headers.ts';
+import { readKey, readOtherKey, readOversized, readTexts, readUnchanged } from './event-headers.ts';
 import type { EventStage, StagedEvent } from './event-stage.ts';
 import { keyTextOf } from './key-text.ts';
 import type { OrderReader } from './order-reader.ts';
@@ -117,7 +117,8 @@ export class EventCollector {
   /** Fills the row under way; returns the columns that it cannot hold. */
   #readImage(record: RecordView, plan: RowPlan, row: readonly AvroValue[] | null): readonly string[] | null {
     this.#values.fill(null);
-    return row === null ? null : plan.convert(row, readTexts(record), this.#values);
+    if (row === null) return null;
+    return plan.convert(row, { texts: readTexts(record), oversized: readOversized(record) }, this.#values);
   }
 
   #add(

@@ -112,6 +112,9 @@ type RowColumn = {
   convert: Convert;
 };
 
+/** What a record's headers say of its row. */
+type BesideRow = { texts: Readonly<Record<string, string>> | null; oversized: ReadonlySet<string> | null };
+
 /** How the rows of one schema record become the table's: columns by id, not by name. */
 export class RowPlan {
   readonly #columns: readonly RowColumn[];
@@ -158,12 +161,13 @@ export class RowPlan {
   }
 
   /**
-   * Fills `values`, all null, by the table's columns; `texts` holds what only the source's own text can say.
-   * Returns the names of the columns that exist and cannot be held, sorted; null: there are none.
+   * Fills `values`, all null, by the table's columns; `texts` holds what only the source's own text can say,
+   * `oversized` names the columns of which the row has no value. Returns the names of the columns that exist
+   * and cannot be held, sorted; null: there are none.
    */
   convert(
     row: readonly AvroValue[],
-    texts: Readonly<Record<string, string>> | null,
+    { texts, oversized }: BesideRow,
     values: EngineValue[],
   ): readonly string[] | null {
     let incomplete: string[] | null = null;
@@ -171,7 +175,7 @@ export class RowPlan {
       const value = row[from] as AvroValue;
       const text = texts?.[name];
       const converted = text !== undefined ? convertText(type, text) : value === null ? null : convert(value);
-      if (converted === UNHELD) {
+      if (converted === UNHELD || oversized?.has(name) === true) {
         incomplete ??= [];
         incomplete.push(fieldName);
       } else values[to] = converted;

@@ -1,5 +1,5 @@
 // Owns what a record says beside its row: its key, and in its headers the other half of a changed key, the
-// columns that were not sent, the texts of values that only a text can say. Knows no event.
+// columns that were not sent or were too large, the texts of values that only a text can say. Knows no event.
 import { type AvroValue, FRAME_LENGTH, readSchemaId } from '../../../topic/avro-read.ts';
 import type { RecordView } from '../../../topic/record-batch-view.ts';
 import { readKeyJson } from '../columns-key.ts';
@@ -47,6 +47,12 @@ export const readOtherKey = (
 export const readUnchanged = (record: RecordView, plan: RowPlan): readonly number[] => {
   const header = record.header('varve.unchanged');
   return header === null ? NO_IDS : plan.fieldIds(JSON.parse(utf8.decode(header)) as string[]);
+};
+
+/** Names of the columns whose new values the topic did not take; null: it took all. */
+export const readOversized = (record: RecordView): ReadonlySet<string> | null => {
+  const header = record.header('varve.oversized');
+  return header === null ? null : new Set((JSON.parse(utf8.decode(header)) as { columns: string[] }).columns);
 };
 
 export const readTexts = (record: RecordView): Readonly<Record<string, string>> | null => {

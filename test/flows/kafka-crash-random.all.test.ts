@@ -1,0 +1,81 @@
+// Killed at random moments while three tables are changed all the time, over Kafka: a stranger who reads the
+// topics finds every committed change once, in whole transactions and in order; no claim was ever ahead of them.
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { KAFKA_PARTITIONS, startKafkaStage } from '../support/kafka-stage.ts';
+import { readLedger } from '../support/ledger-table.ts';
+import { atLevel } from '../support/level.ts';
+import { askOracle, compareWithOracle } from '../support/oracle.ts';
+import { startPostgres } from '../support/postgres.ts';
+import { checkMarks, checkTopics } from '../support/topic-check.ts';
+import { watchMarks } from '../support/topic-marks.ts';
+import { installTopicOracle, readSource, runMixed, sourceMoment } from '../support/topic-oracle.ts';
+import { readTopics } from '../support/topic-reader.ts';
+import { makePipeline, type TestPipeline } from '../support/varve.ts';
+import { runWorkload, seededRandom } from '../support/workload.ts';
+
+const SEED = Number(process.env.VARVE_SEED ?? Math.floor(Math.random() * 1e6));
+const KILLS = atLevel({ test: 5, all: 100, deep: 1000 });
+const PREFIX = 'crashed';
+const CONFIRMED = `select confirmed_flush_lsn::text as at from pg_replication_slots where slot_name = 'varve_${PREFIX}'`;
+
+/** Half of them at any moment after the start, half while it streams. */
+const LIFE_MS = { least: 200, most: 2000, streaming: 800, patience: 10_000 } as const;
+
+const runAndKill = async (pipeline: TestPipeline, random: () => number): Promise<boolean> => {
+  const running = pipeline.start(['run', 'pipeline.yaml']);
+  const isLate = random() < 0.5;
+  const life = random();
+  const streams = running.saw(/"msg":"streaming"/).then(
+    () => true,
+    () => false,
+  );
+  if (isLate) await Promise.race([streams, sleep(LIFE_MS.patience)]);
+  await sleep(isLate ? life * LIFE_MS.streaming : LIFE_MS.least + life * (LIFE_MS.most - LIFE_MS.least));
+  running.kill('SIGKILL');
+  const { signal, stderr } = await running.finished;
+  assert.equal(signal, 'SIGKILL', `it ended by itself: ${stderr}`);
+  return streams;
+};
+
+test(`${KILLS} kills at random moments under load, over Kafka (seed ${SEED})`, async (t) => {
+  await using stage = await startKafkaStage();
+  await using server = await startPostgres({ major: 17 });
+  const admin = await server.connect();
+  await installTopicOracle(admin);
+  const [watching, ...sessions] = await Promise.all([0, 1, 2, 3].map(() => server.connect()));
+  const [mixing, ...writing] = sessions;
+  assert.ok(watching && mixing);
+  const workload = { seed: SEED, keys: 80, truncates: true, keyChanges: true, pauseMs: 20 };
+  await runWorkload(writing, workload, 50);
+  await using pipeline = await makePipeline({ url: server.url, name: PREFIX, topic: stage.topic() });
+  const stop = new AbortController();
+  const load = [
+    runWorkload(writing, { ...workload, seed: SEED + 1 }, stop.signal),
+    runMixed(mixing, SEED, stop.signal),
+  ];
+  const { brokers } = stage.kafka;
+  const confirmed = async (): Promise<string | null> => (await watching.query(CONFIRMED)).rows[0]?.at ?? null;
+  const watch = watchMarks({ brokers, prefix: PREFIX, confirmed }, stop.signal);
+  const random = seededRandom(SEED);
+  let since = 0n;
+  let streamed = 0;
+  for (let kill = 0; kill < KILLS; kill++) {
+    if (await runAndKill(pipeline, random)) streamed++;
+    // By then the snapshot is long over.
+    if (kill === KILLS >> 1) since = await sourceMoment(admin);
+  }
+  stop.abort();
+  await Promise.all(load);
+  await pipeline.run(['run', 'pipeline.yaml', '--until-caught-up']);
+  const records = await readTopics({ brokers, registry: stage.registry.url, prefix: PREFIX });
+  const marks = await watch;
+  t.diagnostic(`${streamed} had begun to stream; ${records.length} records, ${marks.length} claims`);
+  assert.ok(streamed > 0 && marks.length > 0);
+  checkTopics(await readSource(admin), records, { since, partitions: KAFKA_PARTITIONS });
+  checkMarks(records, marks);
+  const found = await readLedger(join(pipeline.directory, 'tables'));
+  compareWithOracle(await askOracle(admin), found, { since, holes: true });
+});
