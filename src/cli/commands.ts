@@ -2,10 +2,11 @@
 import { asof, history } from './asof.ts';
 import { check } from './check.ts';
 import type { Command } from './command.ts';
-import { resume, snapshot } from './repair.ts';
 import { reset } from './reset.ts';
+import { resume } from './resume.ts';
 import { run } from './run.ts';
 import { schema } from './schema.ts';
+import { snapshot } from './snapshot.ts';
 import { status } from './status.ts';
 import { tail } from './tail.ts';
 

@@ -47,6 +47,13 @@ export const embeddedTopic: TopicKind = {
   joinWorkers: null,
   findRunner: (config) => findHolder(ofEmbedded(config).path),
   check: async () => [],
+  abortHanging: () =>
+    Promise.reject(
+      new VarveError(
+        'usage',
+        'An embedded topic has no transactions that could hang: varve run FILE goes on.',
+      ),
+    ),
   planReset: async (config) => {
     const { path } = ofEmbedded(config);
     await refuseStrangeFiles(path);

@@ -24,6 +24,11 @@ export type TopicKind = {
   findRunner(config: Config): Promise<Runner>;
   /** What it still lacks, each with what mends it. */
   check(config: Config): Promise<readonly Finding[]>;
+  /**
+   * Takes back the transaction that nobody will end; the partitions it was in. Throws `usage` where none hangs,
+   * `hanging_transaction` where taking it back could lose something.
+   */
+  abortHanging(config: Config): Promise<readonly string[]>;
   /** Throws `state_foreign` rather than take away what is not the pipeline's. */
   planReset(config: Config): Promise<Removal>;
 };

@@ -33,7 +33,7 @@ test('a second process waits with log_busy, and takes over when the first one is
   await using flow = await flowOf();
   await flow.pipeline.run(UNTIL);
   await flow.noteSeam();
-  const load = await flow.startLoad();
+  const load = flow.startLoad();
   const first = flow.pipeline.start(RUN);
   await first.saw(streaming);
   const second = flow.pipeline.start(RUN);
@@ -75,7 +75,7 @@ test('a process that stood still for longer than a transaction may take goes on 
   await flow.noteSeam();
   const running = flow.pipeline.start(RUN);
   await running.saw(streaming);
-  const load = await flow.startLoad();
+  const load = flow.startLoad();
   for (let round = 0; round < 2; round++) {
     await sleep(700);
     running.kill('SIGSTOP');
@@ -97,7 +97,7 @@ test('a zombie whose place was taken writes nothing more', async (t) => {
   await flow.noteSeam();
   const zombie = flow.pipeline.start(RUN);
   await zombie.saw(streaming);
-  const load = await flow.startLoad();
+  const load = flow.startLoad();
   await sleep(700);
   zombie.kill('SIGSTOP');
   const second = flow.pipeline.start(RUN);

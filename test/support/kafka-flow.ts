@@ -22,7 +22,7 @@ type FlowOptions = {
 
 export type Flow = Stage & {
   /** Changes all three tables until it is stopped. */
-  startLoad(): Promise<{ stop(): Promise<void> }>;
+  startLoad(): { stop(): Promise<void> };
   /** What comes later is streamed, by no snapshot. */
   noteSeam(): Promise<void>;
   /** Runs until caught up; then topics and table are what the source's audit says. */
@@ -53,15 +53,19 @@ export const setFlow = async (server: TestPostgres, options: FlowOptions): Promi
   let round = seed * 1000;
   const workload = () => ({ seed: round++, keys: 40, truncates: true, keyChanges: true, pauseMs: 10 });
   await runWorkload(sessions, workload(), 20);
+  const running: { stop: AbortController; load: Promise<unknown> }[] = [];
   let since = 0n;
   return {
     ...stage,
-    startLoad: async () => {
+    startLoad: () => {
       const stop = new AbortController();
       const load = Promise.all([
         runWorkload(sessions, workload(), stop.signal),
         runMixed(mixing, round++, stop.signal),
       ]);
+      // Whoever stops it is told.
+      load.catch(() => undefined);
+      running.push({ stop, load });
       return {
         stop: async () => {
           stop.abort();
@@ -81,6 +85,10 @@ export const setFlow = async (server: TestPostgres, options: FlowOptions): Promi
     },
     [Symbol.asyncDispose]: async () => {
       await stage[Symbol.asyncDispose]();
+      for (const { stop, load } of running) {
+        stop.abort();
+        await load.catch(() => undefined);
+      }
       for (const client of clients) await client.end();
     },
   };

@@ -65,7 +65,7 @@ export const leaveHanging = async (
   if (before)
     await sleepUntil(async () => {
       const at = [{ topic: stateTopic(prefix), partition: 0 }];
-      const [end] = await listOffsets(client, at, 'log_end');
+      const [end] = await listOffsets(client, at, 'end');
       return (await listOffsets(client, at, 'committed'))[0] === end;
     });
   await producer.produce(isPartial ? producer.sequence(slices) : withState(slices, 2));

@@ -44,6 +44,8 @@ const small = {
   'num.network.threads': '2',
   'num.io.threads': '4',
   'message.max.bytes': '16777216',
+  // Tests write records of other times, which would be gone within half a minute.
+  'log.retention.ms': '-1',
   // How long a killed broker is believed alive: also what a restart after a kill waits for.
   'broker.session.timeout.ms': '2000',
   'broker.heartbeat.interval.ms': '400',

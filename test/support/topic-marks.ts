@@ -21,10 +21,10 @@ const PAUSE_MS = 100;
 const endsOf = async (
   client: KafkaClient,
   prefix: string,
-  kind: 'log_end' | 'committed',
+  kind: 'end' | 'committed',
 ): Promise<Map<string, bigint>> => {
   const names = (await client.topics()).filter(
-    (name) => name.startsWith(`${prefix}.`) && name !== `${prefix}.varve.state`,
+    (name) => name.startsWith(`${prefix}.`) && !name.startsWith(`${prefix}.varve.`),
   );
   await client.refresh(names);
   const topics = await Promise.all(names.map((name) => client.topic(name)));
@@ -92,7 +92,7 @@ export const watchMarks = async (watched: Watched, signal: AbortSignal): Promise
       marks.push({
         what: `the checkpoint ${resumeOf(state)}`,
         position,
-        ends: await endsOf(client, prefix, 'log_end'),
+        ends: await endsOf(client, prefix, 'end'),
       });
     }
     const told = await confirmed();

@@ -210,10 +210,12 @@ export const readTopics = async (topics: Topics): Promise<TopicRecord[]> => {
   const kafka = connect(topics);
   const admin = kafka.admin();
   await admin.connect();
-  const names = (await admin.listTopics()).filter((name) => name.startsWith(`${prefix}.`));
+  const state = `${prefix}.varve.state`;
+  const isRead = (name: string): boolean =>
+    name === state || (name.startsWith(`${prefix}.`) && !name.startsWith(`${prefix}.varve.`));
+  const names = (await admin.listTopics()).filter(isRead);
   await admin.disconnect();
   const fetched = await fetchAll(kafka, names);
-  const state = `${prefix}.varve.state`;
   const atomic = atomicWrites(fetched.filter(({ topic }) => topic === state));
   const schemas = new Schemas(registry);
   const records: TopicRecord[] = [];

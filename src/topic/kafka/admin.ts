@@ -1,18 +1,13 @@
 // Owns topics as things of the cluster: made, described, emptied, deleted, and where their partitions begin
 // and end. Judges no setting and reads no record.
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  createTopicsV7,
-  deleteRecordsV2,
-  deleteTopicsV6,
-  describeConfigsV4,
-  listOffsetsV7,
-} from '@platformatic/kafka';
+import { createTopicsV7, deleteRecordsV2, deleteTopicsV6, describeConfigsV4 } from '@platformatic/kafka';
 import { VarveError } from '../../errors.ts';
 import type { KafkaClient } from './client.ts';
 import { actionOf, kafkaError } from './errors.ts';
 import { askLeaders, type TopicPartition, viaNode } from './leaders.ts';
 import { libraryCall } from './library-call.ts';
+import { askEdges, type Edge } from './list-offsets.ts';
 
 /** `replication` null: the cluster's default. */
 type NewTopic = {
@@ -29,21 +24,10 @@ export type TopicDescription = {
   config: ReadonlyMap<string, string>;
 };
 
-/**
- * start: the first retained offset; committed: behind the last one that a read_committed reader may see;
- * log_end: behind the last one written, an open transaction's included.
- */
-type OffsetKind = 'start' | 'committed' | 'log_end';
-
 const SETTLE_MS = 15_000;
 const PAUSE_MS = 50;
 const [UNKNOWN_TOPIC, TOPIC_EXISTS] = [3, 36];
 const TOPIC_RESOURCE = 2;
-/** Not a replica, but a client. */
-const CLIENT = -1;
-const [EARLIEST, LATEST] = [-2n, -1n];
-/** Written out, because the library's writer takes an absent number for 0, which a broker may fence. */
-const ANY_EPOCH = -1;
 
 /** Again until `done`, which throws what does not pass by itself. */
 const until = async (what: string, done: () => Promise<boolean>): Promise<void> => {
@@ -138,23 +122,11 @@ export const deleteTopics = async (client: KafkaClient, names: readonly string[]
 export const listOffsets = async (
   client: KafkaClient,
   partitions: readonly TopicPartition[],
-  kind: OffsetKind,
+  edge: Edge,
 ): Promise<bigint[]> => {
-  const timestamp = kind === 'start' ? EARLIEST : LATEST;
-  const isolation = kind === 'committed' ? 1 : 0;
   const answers = await askLeaders(client, partitions, {
     what: 'say the offsets',
-    ask: async (node, groups) => {
-      const topics = groups.map(({ name, partitions: those }) => ({
-        name,
-        partitions: those.map((partitionIndex) => ({
-          partitionIndex,
-          currentLeaderEpoch: ANY_EPOCH,
-          timestamp,
-        })),
-      }));
-      return (await libraryCall(viaNode(client, node), listOffsetsV7, [CLIENT, isolation, topics])).topics;
-    },
+    ask: (node, groups) => askEdges(client, { node, edge, groups }),
   });
   return answers.map(({ offset }) => offset);
 };

@@ -24,7 +24,7 @@ export const findUndecided = async (
   topics: readonly string[],
 ): Promise<TopicPartition[]> => {
   const partitions = await partitionsOf(client, topics);
-  const ends = await listOffsets(client, partitions, 'log_end');
+  const ends = await listOffsets(client, partitions, 'end');
   const committed = await listOffsets(client, partitions, 'committed');
   return partitions.filter((_, at) => (committed[at] ?? -1n) < (ends[at] ?? 0n));
 };

@@ -57,7 +57,7 @@ const fetchAt = async (client: KafkaClient, at: TopicPartition, from: bigint): P
 /** From `from` (absent: the oldest offset) to the end as it is at the call. */
 export const scanLog = async (client: KafkaClient, at: TopicPartition, from?: bigint): Promise<LogScan> => {
   const [start = 0n] = await listOffsets(client, [at], 'start');
-  const [end = 0n] = await listOffsets(client, [at], 'log_end');
+  const [end = 0n] = await listOffsets(client, [at], 'end');
   const [committedEnd = 0n] = await listOffsets(client, [at], 'committed');
   const scan: LogScan = { batches: [], markers: [], committedEnd, start, end };
   for (let next = from === undefined || from < start ? start : from; next < end; ) {
@@ -110,7 +110,7 @@ const isBefore = (one: BatchPlace, other: BatchPlace): boolean => {
 
 /** Looked for from the end backwards, because what hangs is young. */
 export const findFate = async (client: KafkaClient, at: TopicPartition, place: BatchPlace): Promise<Fate> => {
-  const [end = 0n] = await listOffsets(client, [at], 'log_end');
+  const [end = 0n] = await listOffsets(client, [at], 'end');
   for (let window = FIRST_WINDOW; ; window *= 4n) {
     const from = end > window ? end - window : 0n;
     const scan = await scanLog(client, at, from);

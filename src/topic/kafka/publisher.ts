@@ -5,7 +5,7 @@
 //   write -> [add partitions, produce, end] -> read_committed end has passed it -> resolves
 //                                    write -> [add partitions, produce, end] -> ..
 import { setTimeout as sleep } from 'node:timers/promises';
-import { VarveError } from '../../errors.ts';
+import { asVarveError, VarveError } from '../../errors.ts';
 import type { AtomicWrite, EnsuredTopic, Publisher, Slice, TopicSettings } from '../publisher.ts';
 import { readBatchHeader } from '../record-batch-header.ts';
 import { listOffsets } from './admin.ts';
@@ -124,7 +124,7 @@ class KafkaPublisher implements Publisher {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const enter = async (): Promise<void> => {
       this.#refuseUnlessWriting();
-      for (const slice of write.slices) await this.#checkSlice(slice);
+      await this.#checkSlices(write.slices);
       // Meanwhile one before it may have failed.
       this.#refuseUnlessWriting();
       const bytes = write.slices.reduce((sum, { batch }) => sum + batch.length, 0);
@@ -172,6 +172,16 @@ class KafkaPublisher implements Publisher {
   #refuseUnlessWriting(): void {
     if (!this.#isWriter) throw new VarveError('usage', 'The publisher has not taken over its topics yet.');
     if (this.#failed !== null) throw this.#failed;
+  }
+
+  /** What the caller did wrong leaves no trace; anything else leaves a hole, which nothing may follow. */
+  async #checkSlices(slices: readonly Slice[]): Promise<void> {
+    try {
+      for (const slice of slices) await this.#checkSlice(slice);
+    } catch (thrown) {
+      if (!['usage', 'record_corrupt'].includes(asVarveError(thrown).kind)) this.#fail(thrown, []);
+      throw thrown;
+    }
   }
 
   async #checkSlice({ topic, partition, batch, records }: Slice): Promise<void> {

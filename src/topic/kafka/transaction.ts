@@ -77,8 +77,8 @@ const endTransaction = async (producer: KafkaProducer, client: KafkaClient): Pro
 const withoutProof = (thrown: unknown): unknown => {
   if (!(thrown instanceof VarveError) || thrown.kind !== 'fenced') return thrown;
   const sentence =
-    'The brokers have ended the transaction: it took longer than transaction_timeout, or another instance has ' +
-    'taken over. Nothing of it was published.';
+    'The brokers have ended the transaction: it took too long, or another instance has taken over. What became ' +
+    'of it is read again.';
   return new VarveError('topic_busy', sentence, { facts: thrown.facts, cause: thrown });
 };
 

@@ -135,7 +135,7 @@ suite('offsets', () => {
     await produce(broker, two, [2]);
     const at = (topic: string, partition: number) => ({ topic, partition });
     const asked = [at(one, 2), at(two, 0), at(one, 0), at(one, 1)];
-    assert.deepEqual(await listOffsets(client, asked, 'log_end'), [5n, 2n, 3n, 0n]);
+    assert.deepEqual(await listOffsets(client, asked, 'end'), [5n, 2n, 3n, 0n]);
     assert.deepEqual(await listOffsets(client, asked, 'committed'), [5n, 2n, 3n, 0n]);
     const given = [
       { ...at(one, 2), offset: 4n },
@@ -158,7 +158,7 @@ suite('offsets', () => {
     await using writer = await leaveOpen(broker, topic);
     const asked = [{ topic, partition: 0 }];
     assert.deepEqual(await listOffsets(client, asked, 'committed'), [1n]);
-    assert.deepEqual(await listOffsets(client, asked, 'log_end'), [3n]);
+    assert.deepEqual(await listOffsets(client, asked, 'end'), [3n]);
     await writer.transaction.commit();
   });
 
@@ -168,9 +168,9 @@ suite('offsets', () => {
     const topic = await makeTopic(client, 3);
     await produce(cluster, topic, [1, 2, 3]);
     const asked = [0, 1, 2].map((partition) => ({ topic, partition }));
-    assert.deepEqual(await listOffsets(client, asked, 'log_end'), [1n, 2n, 3n]);
+    assert.deepEqual(await listOffsets(client, asked, 'end'), [1n, 2n, 3n]);
     await cluster.kill(1);
-    assert.deepEqual(await listOffsets(client, asked, 'log_end'), [1n, 2n, 3n]);
+    assert.deepEqual(await listOffsets(client, asked, 'end'), [1n, 2n, 3n]);
     const leaders = (await client.topic(topic))?.partitions.map(({ leader }) => leader) ?? [];
     assert.equal(leaders.length, 3);
     assert.ok(!leaders.includes(1), leaders.join());

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Reader } from '@platformatic/kafka';
 import { createTopic } from '../../../src/topic/kafka/admin.ts';
+import { unreachable } from '../../../src/topic/kafka/errors.ts';
 import { stateTopic } from '../../../src/topic/kafka/state-topic.ts';
 import type { Publisher } from '../../../src/topic/publisher.ts';
 import { type KafkaBench, kafkaBench } from '../../support/kafka-bench.ts';
@@ -63,6 +64,28 @@ test('a write that is still looked at while another one fails is refused, and ne
   await publisher.write({ slices: [sliceOf(bench.topic('b'), ['later'])], state: [] });
   assert.deepEqual(await valuesOf(bench, 'a'), []);
   assert.deepEqual(await valuesOf(bench, 'b'), ['later']);
+  await publisher.close();
+});
+
+test('a write that could not be looked at leaves no hole: those behind it are refused', {
+  timeout: 60_000,
+}, async () => {
+  await using bench = await kafkaBench();
+  const maker = await openWith(bench, ['a', 'b']);
+  await maker.close();
+  const publisher = await openWith(bench, ['a']);
+  const topicOf = bench.client.topic.bind(bench.client);
+  bench.client.topic = async (name) => {
+    if (name === bench.topic('b')) throw unreachable('The line was cut.', false);
+    return topicOf(name);
+  };
+  const write = (topic: string): Promise<string> =>
+    outcomeOf(publisher.write({ slices: [sliceOf(bench.topic(topic), [topic])], state: [] }));
+  assert.deepEqual(await Promise.all([write('b'), write('a')]), ['topic_unreachable', 'topic_unreachable']);
+  bench.client.topic = topicOf;
+  await publisher.recover();
+  assert.deepEqual(await Promise.all([write('b'), write('a')]), ['durable', 'durable']);
+  assert.deepEqual([await valuesOf(bench, 'a'), await valuesOf(bench, 'b')], [['a'], ['b']]);
   await publisher.close();
 });
 

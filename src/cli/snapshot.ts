@@ -1,6 +1,5 @@
-// Owns the commands that mend a stopped pipeline: resume --accept-gap and snapshot. Each says what it did.
-import { acceptGap, LOST_HISTORY } from '../begin.ts';
-import { beginOptions } from '../begin-options.ts';
+// Owns `varve snapshot`: tables are read again while the pipeline is stopped.
+import { LOST_HISTORY } from '../begin.ts';
 import { type TableName, tableText } from '../change/schema.ts';
 import type { Config } from '../config.ts';
 import { asVarveError, VarveError } from '../errors.ts';
@@ -9,35 +8,6 @@ import { STATE_KEYS } from '../topic/state.ts';
 import { assemble } from './assemble.ts';
 import { argument, type Command, type Context, openSource, readPipeline } from './command.ts';
 import { recordStatus, STOPPED } from './status-record.ts';
-
-export const resume: Command = {
-  name: 'resume',
-  usage: 'resume FILE --accept-gap',
-  summary: 'goes on from now where the history is lost, and writes the hole down',
-  options: { 'accept-gap': { type: 'boolean' } },
-  async run(context) {
-    const { output, flags } = context;
-    const config = await readPipeline(context, argument(context, 0));
-    if (flags['accept-gap'] !== true) throw new VarveError('usage', `Usage: varve ${context.usage}`);
-    const assembled = await assemble(context, config, {});
-    const source = await assembled.parts.source();
-    try {
-      await source.verifyFree();
-      await assembled.parts.publisher.recover();
-      const { from, to } = await acceptGap(beginOptions(assembled.parts, source, []));
-      await recordStatus(assembled.parts, STOPPED);
-      output.result(
-        { name: config.name, state: 'gap_accepted', from, to },
-        `${config.name}: changes between ${from} and ${to} are lost; ` +
-          `varve run ${config.file} goes on from there`,
-      );
-      return 0;
-    } finally {
-      await source.close();
-      await assembled.close();
-    }
-  },
-};
 
 const chosenTables = async (context: Context, config: Config): Promise<TableName[]> => {
   const source = await openSource(context, config);

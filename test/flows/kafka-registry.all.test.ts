@@ -1,0 +1,101 @@
+// A schema registry that is away, or that refuses a schema: nobody misses it as long as nothing new is said, what
+// is new waits for it, and nothing is lost on the way.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { FaultyRegistry } from '../support/faulty-registry.ts';
+import { startKafka } from '../support/kafka.ts';
+import { type Flow, setFlow } from '../support/kafka-flow.ts';
+import { until } from '../support/polling.ts';
+import { startPostgres } from '../support/postgres.ts';
+import { startRegistry } from '../support/schema-registry.ts';
+import { RUN, readCurrent, statusOf, UNTIL } from '../support/stage.ts';
+import type { Running } from '../support/varve.ts';
+
+const kafka = await startKafka();
+test.after(() => kafka[Symbol.asyncDispose]());
+const server = await startPostgres({ major: 17 });
+test.after(() => server[Symbol.asyncDispose]());
+
+const streaming = /"msg":"streaming"/;
+
+const stop = async (running: Running): Promise<void> => {
+  running.kill('SIGTERM');
+  const { code, stderr } = await running.finished;
+  assert.equal(code, 0, stderr);
+};
+
+/** What `status` calls its checkpoint has moved on since. */
+const movesOn = async ({ pipeline }: Flow): Promise<void> => {
+  const { resume } = await statusOf(pipeline);
+  await until(async () => (await statusOf(pipeline)).resume !== resume);
+};
+
+test('a registry that goes away is not missed until something new is said', async () => {
+  await using registry = await startRegistry();
+  await using flow = await setFlow(server, { brokers: kafka.brokers, registry: registry.url });
+  await flow.pipeline.run(UNTIL);
+  await flow.noteSeam();
+  const running = flow.pipeline.start(RUN);
+  await running.saw(streaming);
+  const load = flow.startLoad();
+  await registry.kill();
+  await running.saw(/./);
+  await flow.sql('create table later (id int primary key, v text)');
+  await flow.sql("insert into later values (1, 'one')");
+  await running.saw(/"kind":"registry_unreachable"/);
+  const { state, reason } = JSON.parse(
+    (await flow.pipeline.start(['status', 'pipeline.yaml', '--json']).finished).stdout,
+  );
+  assert.deepEqual([state, reason], ['retrying', 'registry_unreachable']);
+  await registry.restart();
+  await until(async () => (await readCurrent(flow, 'later').catch(() => [])).length === 1);
+  await load.stop();
+  await stop(running);
+  await flow.assertWhole();
+});
+
+test('with the registry down, a start waits for it and then goes on', async () => {
+  await using registry = await startRegistry();
+  await using flow = await setFlow(server, { brokers: kafka.brokers, registry: registry.url });
+  await registry.stop();
+  const first = flow.pipeline.start(RUN);
+  await first.saw(/"kind":"registry_unreachable"/);
+  await registry.restart();
+  await first.saw(streaming);
+  await flow.noteSeam();
+  await stop(first);
+  await registry.stop();
+  await flow.sql("insert into notes values (1, 'while it was down')");
+  const second = flow.pipeline.start(RUN);
+  await second.saw(/registry_unreachable|"msg":"streaming"/);
+  await registry.restart();
+  await second.saw(streaming);
+  await movesOn(flow);
+  await stop(second);
+  await flow.assertWhole();
+});
+
+test('a schema that the registry refuses holds up its table alone, and nothing is lost', async () => {
+  await using registry = await FaultyRegistry.start();
+  await using flow = await setFlow(server, { brokers: kafka.brokers, registry: registry.url });
+  await flow.pipeline.run(UNTIL);
+  await flow.noteSeam();
+  registry.fault = ({ method, path }) =>
+    method === 'POST' && path.endsWith('public.pairs-value/versions')
+      ? { status: 409, body: { error_code: 409, message: 'Schema being registered is incompatible' } }
+      : null;
+  const running = flow.pipeline.start(RUN);
+  await running.saw(streaming);
+  const load = flow.startLoad();
+  await flow.sql('alter table pairs add column d int');
+  await flow.sql('update pairs set d = a');
+  await flow.sql("insert into pairs values (100, 100, 'blocked', 1)");
+  await running.saw(/public\.pairs.*incompatible|incompatible.*public\.pairs/s);
+  await flow.sql("insert into notes values (4711, 'goes on')");
+  assert.equal(running.child.exitCode, null, 'one table stopped all of them');
+  await movesOn(flow);
+  await load.stop();
+  await stop(running);
+  registry.fault = () => null;
+  await flow.assertWhole({ wholeUpTo: 0 });
+});
