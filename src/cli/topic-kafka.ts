@@ -9,7 +9,7 @@ import type { Publisher } from '../topic/publisher.ts';
 import type { JoinWorkers } from '../workers.ts';
 import { HOUR_MS } from './command.ts';
 import { ofKafka, openClient, openEnd } from './kafka-client.ts';
-import { checkKafka, planKafkaReset } from './kafka-own-topics.ts';
+import { abortKafkaHanging, checkKafka, planKafkaReset } from './kafka-own-topics.ts';
 import type { TopicKind } from './topic-kind.ts';
 
 type Delivery = KafkaPublisherOptions['delivery'];
@@ -65,5 +65,6 @@ export const kafkaTopic: TopicKind = {
     ),
   findRunner: async () => undefined,
   check: checkKafka,
+  abortHanging: abortKafkaHanging,
   planReset: planKafkaReset,
 };

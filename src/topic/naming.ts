@@ -85,8 +85,13 @@ export const fieldNames = (
   });
 };
 
-/** Topics of Varve itself, under the same prefix. */
-const OWN_TOPICS = ['transaction', 'varve.state', 'varve.dead'];
+export const heartbeatTopic = (prefix: string): string => `__debezium-heartbeat.${prefix}`;
+
+/** Topics of Varve itself. */
+export const ownNames = (prefix: string): readonly string[] => [
+  ...['transaction', 'varve.state', 'varve.dead'].map((name) => `${prefix}.${name}`),
+  heartbeatTopic(prefix),
+];
 
 /**
  * The table's topic, entered into `claims` (topic -> table). Throws `name_collision` when another table has
@@ -95,7 +100,7 @@ const OWN_TOPICS = ['transaction', 'varve.state', 'varve.dead'];
 export const claimTopic = (claims: Map<string, TableName>, prefix: string, table: TableName): string => {
   const topic = topicName(prefix, table);
   const other = claims.get(topic);
-  const isOwn = OWN_TOPICS.some((name) => topic === `${prefix}.${name}`);
+  const isOwn = ownNames(prefix).includes(topic);
   if (isOwn || (other !== undefined && !sameTable(other, table))) {
     const whose = other === undefined ? 'Varve itself' : JSON.stringify(tableText(other));
     throw new VarveError(

@@ -4,6 +4,7 @@ import type { ConnectField, ConnectType } from '../change/schema.ts';
 import { avroSchema } from './avro-schema.ts';
 import type { EventCounts } from './envelope-change.ts';
 import { frameOf } from './envelope-key.ts';
+import { heartbeatTopic } from './naming.ts';
 import type { Publisher } from './publisher.ts';
 import type { RecordBatchBuilder } from './record-batch.ts';
 
@@ -121,7 +122,7 @@ export class HeartbeatTopic {
   }
 
   static async open({ publisher, prefix, openTopic }: OwnTopic): Promise<HeartbeatTopic> {
-    const topic = `__debezium-heartbeat.${prefix}`;
+    const topic = heartbeatTopic(prefix);
     const builder = await openTopic(topic);
     const frames = await register(publisher, topic, { key: HEARTBEAT_KEY, value: HEARTBEAT_VALUE });
     return new HeartbeatTopic(builder, { frames, prefix });

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { VarveError } from '../../src/errors.ts';
 import type { Feed } from '../../src/topic/feed.ts';
 import { abortHanging } from '../../src/topic/kafka/hanging.ts';
-import type { Publisher } from '../../src/topic/publisher.ts';
+import type { AtomicWrite, Publisher } from '../../src/topic/publisher.ts';
 import type { KafkaBench } from './kafka-bench.ts';
 import { readAll, sliceOf } from './topic-records.ts';
 
@@ -28,27 +28,34 @@ export type LedgerReport = {
   repaired: number;
 };
 
+/** Of tests that the ledger notices: what becomes of write `n`. */
+type Spoil = (write: AtomicWrite, n: number) => AtomicWrite;
+
+type LedgerParts = { publisher: Publisher; feed: Feed; spoil: Spoil };
+
 export class Ledger {
   readonly topics: readonly string[];
   readonly report: LedgerReport = { writes: 0, failures: 0, published: 0, lost: 0, repaired: 0 };
   readonly #bench: KafkaBench;
   readonly #publisher: Publisher;
   readonly #feed: Feed;
+  readonly #spoil: Spoil;
   readonly #read: { next: bigint; values: string[] }[];
   #durable = 0;
   #attempted = 0;
 
-  private constructor(bench: KafkaBench, publisher: Publisher, feed: Feed) {
+  private constructor(bench: KafkaBench, { publisher, feed, spoil }: LedgerParts) {
     this.#bench = bench;
+    this.#spoil = spoil;
     this.#publisher = publisher;
     this.#feed = feed;
     this.topics = Array.from({ length: TOPICS }, (_, at) => bench.topic(`t${at}`));
     this.#read = this.topics.map(() => ({ next: 0n, values: [] }));
   }
 
-  static async open(bench: KafkaBench): Promise<Ledger> {
+  static async open(bench: KafkaBench, spoil: Spoil = (write) => write): Promise<Ledger> {
     const publisher = await bench.openPublisher();
-    const ledger = new Ledger(bench, publisher, await bench.openFeed());
+    const ledger = new Ledger(bench, { publisher, feed: await bench.openFeed(), spoil });
     for (const topic of ledger.topics) await publisher.ensureTopic(topic, { partitions: 1 });
     const state = ledger.topics.map((topic) => ({ key: `schema/${topic}/1`, value: '{"v":1}' }));
     await publisher.write({ slices: [], state });
@@ -66,6 +73,7 @@ export class Ledger {
   /** Compares what is read with what the checkpoint says. */
   async check(): Promise<void> {
     const checkpoint = this.#checkpoint();
+    assert.ok(checkpoint >= this.#durable, `${checkpoint} is before ${this.#durable}, which was durable`);
     for (const [at, topic] of this.topics.entries()) {
       const read = this.#read[at];
       assert.ok(read);
@@ -100,7 +108,8 @@ export class Ledger {
       return values.length === 0 ? [] : [sliceOf(topic, values)];
     });
     this.report.writes++;
-    return this.#publisher.write({ slices, state: [{ key: 'checkpoint', value: String(n) }] });
+    const write = { slices, state: [{ key: 'checkpoint', value: String(n) }] };
+    return this.#publisher.write(this.#spoil(write, n));
   }
 
   /** True when a write failed; all have an outcome then. */
@@ -148,12 +157,11 @@ export class Ledger {
       }
     }
     const checkpoint = this.#checkpoint();
-    assert.ok(checkpoint >= this.#durable, `${checkpoint} is before ${this.#durable}, which was durable`);
     assert.ok(checkpoint <= this.#attempted, `${checkpoint} is behind ${this.#attempted}, the last one`);
     if (checkpoint > this.#durable) this.report.published++;
     else this.report.lost++;
-    this.#durable = this.#attempted = checkpoint;
     await this.check();
+    this.#durable = this.#attempted = checkpoint;
   }
 
   async #repair(): Promise<void> {
