@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Config } from './config.ts';
 import { readTableSummary, type TableSummary } from './sinks/parquet/summary.ts';
 import type { Feed } from './topic/feed.ts';
+import { blockedBy } from './topic/parked.ts';
 import {
   type Checkpoint,
   readState,
@@ -25,6 +26,8 @@ type TableStatus = {
    */
   end: number;
   waiting: number | null;
+  /** Why its changes wait beside its topic; null: they do not. */
+  blocked: string | null;
   summary: Omit<TableSummary, 'offsets'> | null;
 };
 
@@ -73,6 +76,7 @@ const tableStatus = async (
     table: `${namespace}.${name}`,
     snapshot: snapshot === null ? 'none' : snapshot.done ? 'done' : 'running',
     end,
+    blocked: blockedBy(state, topic),
     waiting: config.table ? waiting : null,
     summary: summary === null ? null : withoutOffsets(summary),
   };

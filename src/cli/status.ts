@@ -57,6 +57,8 @@ export const status: Command = {
           summary?.committedAtMs ? new Date(summary.committedAtMs).toISOString() : null,
         ]),
       );
+      for (const { table, blocked } of found.tables)
+        if (blocked !== null) output.result({}, `${output.bad(`${table} is blocked`)}: ${blocked}`);
       return code;
     } finally {
       await feed.close();

@@ -42,6 +42,12 @@ const parkedTopic = (prefix: string, topic: string): string =>
 const readParked = (state: ReadonlyMap<string, string>, topic: string): ParkedRecord | null =>
   readState<ParkedRecord>(state, STATE_KEYS.parked(topic));
 
+/** Why the topic's changes wait; null: they do not. */
+export const blockedBy = (state: ReadonlyMap<string, string>, topic: string): string | null => {
+  const record = readParked(state, topic);
+  return record === null || record.schemas.length === 0 ? null : record.reason;
+};
+
 export type Parking = {
   topic: string;
   texts: SchemaTexts;

@@ -28,8 +28,8 @@ export const cutUnderLoad = async (cuts: number, random: () => number): Promise<
   };
   await ledger.writeUntil(() => cutter.cuts >= cuts);
   cutter.plan = () => null;
-  let more = 3;
-  await ledger.writeUntil(() => more-- <= 0);
+  const enough = ledger.report.writes + 3;
+  await ledger.writeUntil(() => ledger.report.writes >= enough);
   await ledger.check();
   const expected = ledger.expected();
   const counts = expected.map(({ length }) => length);

@@ -19,7 +19,6 @@ import { TableTopics, type TopicPlan } from './table-topics.ts';
 import { commitTransaction } from './transaction.ts';
 
 export type KafkaPublisherOptions = TopicPlan & {
-  prefix: string;
   delivery: 'exactly_once' | 'at_least_once';
   registry: { register(subject: string, schemaText: string): Promise<number> };
   transactionTimeoutMs: number;
@@ -46,7 +45,7 @@ export const transactionalId = (prefix: string): string => `${prefix}.varve`;
  */
 export const openKafkaPublisher = async (options: KafkaPublisherOptions): Promise<Publisher> => {
   const topics = new TableTopics(options);
-  await topics.ensureState(options.prefix);
+  await topics.ensureState();
   const closing = new AbortController();
   const follower = await openState(options, closing.signal);
   return new KafkaPublisher(options, { topics, follower, closing, state: await follower.read() });

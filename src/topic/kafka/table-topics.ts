@@ -9,6 +9,8 @@ import { type TopicNeeds, verifySettings } from './topic-settings.ts';
 
 export type TopicPlan = {
   client: KafkaClient;
+  /** First part of every topic's name. */
+  prefix: string;
   /** Copies of a topic that is made; null: the cluster's default. */
   replication: number | null;
   /** Of a topic that is made; null: the cluster's default. */
@@ -21,6 +23,9 @@ const BATCH_BYTES = 1_000_000;
 const BATCH_OVERHEAD_BYTES = 128;
 /** A state record and its transaction's list of places. */
 const STATE_BATCH_BYTES = 1 << 16;
+
+/** As Kafka writes it. */
+const KEPT_FOR_EVER = -1;
 
 /** Compacted soon and often: a start reads it whole. */
 const STATE_SETTINGS = {
@@ -37,9 +42,9 @@ export class TableTopics {
     this.#plan = plan;
   }
 
-  async ensureState(prefix: string): Promise<void> {
+  async ensureState(): Promise<void> {
     const needs: TopicNeeds = { role: 'state', batchBytes: STATE_BATCH_BYTES };
-    await this.#ensure(stateTopic(prefix), { partitions: 1, config: STATE_SETTINGS, needs });
+    await this.#ensure(stateTopic(this.#plan.prefix), { partitions: 1, config: STATE_SETTINGS, needs });
   }
 
   /** Made with so many partitions where there is none; one that exists keeps its own. Throws `topic_unfit`. */
@@ -59,7 +64,9 @@ export class TableTopics {
   }
 
   async #ensureTable(name: string, partitions: number): Promise<EnsuredTopic> {
-    const { retentionMs } = this.#plan;
+    const { prefix } = this.#plan;
+    // What waits to go on, or is buried, waits for people: it must not expire meanwhile.
+    const retentionMs = name.startsWith(`${prefix}.varve.`) ? KEPT_FOR_EVER : this.#plan.retentionMs;
     const config = {
       'cleanup.policy': 'delete',
       ...(retentionMs === null ? {} : { 'retention.ms': String(retentionMs) }),

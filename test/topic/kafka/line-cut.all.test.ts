@@ -10,6 +10,7 @@ import { cutUnderLoad } from '../../support/line-cuts.ts';
 import { seededRandom } from '../../support/seeded.ts';
 
 const CUTS = 60;
+const SPOILED = 5;
 
 test('the line is cut again and again: nothing is lost, doubled or out of order', {
   timeout: 180_000,
@@ -22,7 +23,7 @@ test('the line is cut again and again: nothing is lost, doubled or out of order'
   assert.ok(report.published > 0 && report.lost > 0, 'both outcomes were met');
 });
 
-/** What a broken publisher would do to a write, at its fifth one. */
+/** What a broken publisher would do to a write, at its last one. */
 const faults: Readonly<Record<string, (write: AtomicWrite) => AtomicWrite>> = {
   'leaves a batch out': ({ slices, state }) => ({ slices: slices.slice(1), state }),
   'writes a batch twice': ({ slices, state }) => ({ slices: [...slices, ...slices.slice(0, 1)], state }),
@@ -43,9 +44,8 @@ const faults: Readonly<Record<string, (write: AtomicWrite) => AtomicWrite>> = {
 for (const [name, spoil] of Object.entries(faults)) {
   test(`the ledger notices a publisher that ${name}`, { timeout: 60_000 }, async () => {
     await using bench = await kafkaBench();
-    const ledger = await Ledger.open(bench, (write, n) => (n === 5 ? spoil(write) : write));
-    let left = 5;
-    await ledger.writeUntil(() => left-- <= 0);
+    const ledger = await Ledger.open(bench, (write, n) => (n === SPOILED ? spoil(write) : write));
+    await ledger.writeUntil(() => ledger.report.writes >= SPOILED);
     await assert.rejects(ledger.check(), { name: 'AssertionError' });
     await ledger.close();
   });
