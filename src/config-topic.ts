@@ -321,7 +321,7 @@ export const topicSchema = z.discriminatedUnion('kind', [embedded, kafka], {
 });
 
 /** How changes are written: Debezium's modes, by the file's words. */
-export type FormatConfig = Readonly<z.output<typeof format>>;
+type FormatConfig = Readonly<z.output<typeof format>>;
 /** `prefix` is what topic names begin with: here always the pipeline's name. */
 export type EmbeddedTopicConfig = Readonly<z.output<typeof embedded> & { prefix: string }>;
 export type KafkaTopicConfig = Readonly<z.output<typeof kafka> & { prefix: string }>;

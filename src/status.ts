@@ -21,8 +21,8 @@ type TableStatus = {
   /** none: not asked for; running: rows are still being read. */
   snapshot: 'none' | 'running' | 'done';
   /**
-   * Offsets ever given away, and those that the table's last commit does not cover yet (null without a table):
-   * records, and in Kafka the ends of transactions as well.
+   * Offsets ever given away, and those that the table's last commit does not cover yet (null without a
+   * table): records, and in Kafka the ends of transactions as well.
    */
   end: number;
   waiting: number | null;

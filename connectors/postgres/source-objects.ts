@@ -46,8 +46,9 @@ export const verifyFree = (clients: SourceClients): Promise<void> =>
     const { pid, name: applicationName, address } = reader;
     throw new VarveError(
       'log_busy',
-      `Another process of this pipeline reads its tables: ${holderText({ pid, applicationName, address })}. ` +
-        `This one waits. If that one is a leftover, end it with SELECT pg_terminate_backend(${pid}).`,
+      'Another process of this pipeline reads its tables: ' +
+        `${holderText({ pid, applicationName, address })}. This one waits. If that one is a leftover, end ` +
+        `it with SELECT pg_terminate_backend(${pid}).`,
       { facts: { pid } },
     );
   });

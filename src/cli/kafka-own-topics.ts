@@ -15,7 +15,9 @@ import type { Removal } from './topic-kind.ts';
 const noSchema = (): Promise<string> =>
   Promise.reject(new VarveError('internal', 'The state has no schema of its own.'));
 
-/** What the state says is this pipeline's, as far as it is there: a longer prefix may be another pipeline's. */
+/**
+ * What the state says is this pipeline's, as far as it is there: a longer prefix may be another pipeline's.
+ */
 const ownTopics = async (client: KafkaClient, prefix: string): Promise<string[]> => {
   const there = await client.topics();
   if (!there.includes(stateTopic(prefix))) return [];

@@ -1,5 +1,5 @@
-// Owns `varve resume`: mends a stopped pipeline whose history has a hole, or whose topic has a transaction that
-// nobody will end. Each repair says what it did.
+// Owns `varve resume`: mends a stopped pipeline whose history has a hole, or whose topic has a transaction
+// that nobody will end. Each repair says what it did.
 import { acceptGap, refuseForeignOwner } from '../begin.ts';
 import { beginOptions } from '../begin-options.ts';
 import type { Config } from '../config.ts';

@@ -13,8 +13,8 @@ const READ_BYTES = 1 << 20;
 type Tail = { feed: Feed; topic: string; from: string };
 
 /**
- * Prints from `from` on; with --follow it waits for more, else it ends at the end. Order holds within a key: a
- * topic of several partitions has no other.
+ * Prints from `from` on; with --follow it waits for more, else it ends at the end. Order holds within a key:
+ * a topic of several partitions has no other.
  */
 const follow = async (
   { output, flags }: Context,

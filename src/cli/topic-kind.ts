@@ -7,7 +7,7 @@ import type { Publisher } from '../topic/publisher.ts';
 import type { JoinWorkers } from '../workers.ts';
 
 /** Process id of the one that writes now; null: nobody does; undefined: this cannot be seen from here. */
-export type Runner = string | null | undefined;
+type Runner = string | null | undefined;
 
 /** What a reset takes away, and the taking away. */
 export type Removal = { what: string; run(): Promise<void> };
@@ -25,8 +25,8 @@ export type TopicKind = {
   /** What it still lacks, each with what mends it. */
   check(config: Config): Promise<readonly Finding[]>;
   /**
-   * Takes back the transaction that nobody will end; the partitions it was in. Throws `usage` where none hangs,
-   * `hanging_transaction` where taking it back could lose something.
+   * Takes back the transaction that nobody will end; the partitions it was in. Throws `usage` where none
+   * hangs, `hanging_transaction` where taking it back could lose something.
    */
   abortHanging(config: Config): Promise<readonly string[]>;
   /** Throws `state_foreign` rather than take away what is not the pipeline's. */

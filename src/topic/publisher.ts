@@ -35,8 +35,8 @@ export type Publisher = {
   write(write: AtomicWrite): Promise<void>;
   /**
    * Becomes the one writer: before the first write, and after a failed one, since then every later one is
-   * refused. Reads again what is durable; who wrote begins anew from `state()`. Does nothing for a writer that
-   * did not fail; throws what still stands in the way, `fenced` when another has taken over.
+   * refused. Reads again what is durable; who wrote begins anew from `state()`. Does nothing for a writer
+   * that did not fail; throws what still stands in the way, `fenced` when another has taken over.
    */
   recover(): Promise<void>;
   close(): Promise<void>;

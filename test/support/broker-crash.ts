@@ -9,7 +9,7 @@ import { readByKafkajs } from './kafka-reader.ts';
 /** `kill_at_commit`: as soon as the broker has acknowledged a commit, whose markers may not be there yet. */
 export type Crash = 'kill' | 'kill_at_commit' | 'stop';
 
-export type CrashReport = LedgerReport & { crashes: number; seconds: number };
+type CrashReport = LedgerReport & { crashes: number; seconds: number };
 
 /** Resolves once the broker has answered the next commit of the ledger's client, with the broker killed. */
 const killAtCommit = async (

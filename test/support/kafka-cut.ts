@@ -1,6 +1,6 @@
 // Owns cuts of the line between a client and its brokers at a chosen request: before it went out, while it is
-// under way, or behind its answer, which is then lost. All three look the same from here: nobody knows whether
-// the broker heard it. Knows no transaction.
+// under way, or behind its answer, which is then lost. All three look the same from here: nobody knows
+// whether the broker heard it. Knows no transaction.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KafkaClient } from '../../src/topic/kafka/client.ts';
 import { unreachable } from '../../src/topic/kafka/errors.ts';
@@ -10,7 +10,7 @@ export const API = { produce: 0, initProducerId: 22, addPartitions: 24, endTrans
 
 export type Cut = 'unsent' | 'under_way' | 'answered';
 
-export type Cutter = {
+type Cutter = {
   /** Decides for every request; null lets it pass. Waits as long as a promise does. */
   plan: (key: number) => Cut | null | Promise<Cut | null>;
   /** Requests that went out, by key, since the cutter is there. */

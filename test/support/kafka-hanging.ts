@@ -1,6 +1,6 @@
-// Owns transactions that hang, made on purpose: written by the pipeline's own producer past its coordinator, as
-// is left when brokers lose an end. Needs a broker that does not ask the coordinator about every write. Knows
-// no repair.
+// Owns transactions that hang, made on purpose: written by the pipeline's own producer past its coordinator,
+// as is left when brokers lose an end. Needs a broker that does not ask the coordinator about every write.
+// Knows no repair.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { listOffsets } from '../../src/topic/kafka/admin.ts';
 import type { KafkaClient } from '../../src/topic/kafka/client.ts';

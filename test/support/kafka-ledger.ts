@@ -1,6 +1,6 @@
 // Owns a ledger that a publisher writes while its line or its brokers fail: numbered atomic writes over some
-// topics, each with the checkpoint that covers it. After every recovery, and at the end, a read_committed reader
-// must find each topic as the checkpoint says: all up to it, once, in order, and nothing beyond.
+// topics, each with the checkpoint that covers it. After every recovery, and at the end, a read_committed
+// reader must find each topic as the checkpoint says: all up to it, once, in order, and nothing beyond.
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { VarveError } from '../../src/errors.ts';

@@ -3,7 +3,9 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
 
-/** The values of partition 0 of each topic, once `counts` of them, and nothing more for a while, are there. */
+/**
+ * The values of partition 0 of each topic, once `counts` of them, and nothing more for a while, are there.
+ */
 export const readByKafkajs = async (
   brokers: readonly string[],
   topics: readonly string[],

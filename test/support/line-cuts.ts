@@ -1,5 +1,5 @@
-// Owns cuts of the line under a ledger that goes on writing: where each one falls, by chance, and what is told
-// of them. Knows no broker's failure.
+// Owns cuts of the line under a ledger that goes on writing: where each one falls, by chance, and what is
+// told of them. Knows no broker's failure.
 import assert from 'node:assert/strict';
 import { sharedKafka } from './kafka.ts';
 import { kafkaBench } from './kafka-bench.ts';
@@ -11,7 +11,7 @@ const KINDS: readonly Cut[] = ['unsent', 'under_way', 'answered'];
 /** Of requests that are cut; an end more often, because it decides. */
 const SHARE = { end: 0.5, other: 0.15 } as const;
 
-export type CutReport = LedgerReport & { cuts: Readonly<Record<string, number>> };
+type CutReport = LedgerReport & { cuts: Readonly<Record<string, number>> };
 
 /** Throws when anything is lost, doubled or out of order, for the ledger's own reader or for another one. */
 export const cutUnderLoad = async (cuts: number, random: () => number): Promise<CutReport> => {

@@ -16,6 +16,7 @@ import type { KafkaClient } from './client.ts';
 import type { ApiCall } from './connections.ts';
 import { kafkaError } from './errors.ts';
 import { libraryCall } from './library-call.ts';
+import { persist } from './patience.ts';
 import { type Candidate, shareTopics } from './share.ts';
 
 type GroupOptions = {
@@ -122,7 +123,12 @@ export class GroupMembership {
     const { signal } = this.#closing;
     // Else the first one would wait for others to come: group.initial.rebalance.delay.ms, 3 s as Kafka is
     // delivered.
-    await this.#beginAlone().catch(() => undefined);
+    await persist(() => this.#beginAlone(), {
+      what: 'ask who is in the group',
+      limitMs: this.#sessionMs,
+      refresh: async () => this.#options.client.forgetCoordinator(this.#options.group),
+      closing: signal,
+    }).catch(() => undefined);
     while (!signal.aborted && this.#failure === null) {
       try {
         const generation = await this.#join();
@@ -139,7 +145,8 @@ export class GroupMembership {
     const ask = await this.#asker(this.#sessionMs);
     const question: [string[], boolean] = [[this.#options.group], false];
     const [found] = (await libraryCall(ask, describeGroupsV5, question)).groups;
-    if (found?.errorCode !== 0 || !EMPTY_STATES.includes(found.groupState)) return;
+    if (found?.errorCode !== 0) throw this.#refusal(found?.errorCode ?? -1, 'describe');
+    if (!EMPTY_STATES.includes(found.groupState)) return;
     this.#isAlone = true;
     this.#leaseEndsMs = sinceMs + this.#sessionMs;
     this.#wake();
@@ -231,7 +238,12 @@ export class GroupMembership {
       this.#wake();
       return false;
     }
-    throw kafkaError(code, `${what} the group ${this.#options.group}`, { group: this.#options.group });
+    throw this.#refusal(code, what);
+  }
+
+  #refusal(code: number, what: string): VarveError {
+    const { group } = this.#options;
+    return kafkaError(code, `${what} the group ${group}`, { group });
   }
 
   async #asker(timeoutMs: number, lane = 'group'): Promise<Ask> {

@@ -29,7 +29,9 @@ export const findUndecided = async (
   return partitions.filter((_, at) => (committed[at] ?? -1n) < (ends[at] ?? 0n));
 };
 
-/** To be called right after the producer's begin, which aborts what was open. Throws `hanging_transaction`. */
+/**
+ * To be called right after the producer's begin, which aborts what was open. Throws `hanging_transaction`.
+ */
 export const refuseHanging = async (
   client: KafkaClient,
   topics: readonly string[],
@@ -47,9 +49,9 @@ export const refuseHanging = async (
 const hanging = ({ topic, partition }: TopicPartition, others: number): VarveError =>
   new VarveError(
     'hanging_transaction',
-    `Partition ${partition} of ${topic}${others > 0 ? ` and ${others} more` : ''} holds a transaction that is ` +
-      'neither committed nor aborted, and nobody is left to end it: a broker lost its end. Readers stop there ' +
-      'for ever. Nothing was confirmed to the source: varve resume FILE --abort-hanging takes it back and goes ' +
-      'on from the checkpoint before it.',
+    `Partition ${partition} of ${topic}${others > 0 ? ` and ${others} more` : ''} holds a transaction that ` +
+      'is neither committed nor aborted, and nobody is left to end it: a broker lost its end. Readers stop ' +
+      'there for ever. Nothing was confirmed to the source: varve resume FILE --abort-hanging takes it ' +
+      'back and goes on from the checkpoint before it.',
     { facts: { topic, partition, others } },
   );

@@ -21,7 +21,7 @@ type Hanging = TopicPartition & ActiveProducer & { openSince: bigint };
 /** All that one transaction wrote, as it says of itself in the state topic. */
 type Told = readonly (TopicPartition & BatchPlace)[];
 
-export type HangingQuestion = {
+type HangingQuestion = {
   client: KafkaClient;
   prefix: string;
   /** Of the tables; those that a transaction names itself are looked at as well. */
@@ -66,8 +66,8 @@ const ownProducer = async (client: KafkaClient, prefix: string): Promise<bigint 
   if (state !== 'Ongoing' && !state.startsWith('Prepare')) return producerId;
   throw new VarveError(
     'hanging_transaction',
-    `The transaction of ${prefix} is not hanging: its coordinator says ${state}, and ends it by itself, at the ` +
-      'latest when its time is over. Stop the pipeline if it runs, wait, and ask again.',
+    `The transaction of ${prefix} is not hanging: its coordinator says ${state}, and ends it by itself, at ` +
+      'the latest when its time is over. Stop the pipeline if it runs, wait, and ask again.',
     { facts: { prefix, state } },
   );
 };
@@ -137,19 +137,19 @@ const abort = async (client: KafkaClient, group: readonly Hanging[]): Promise<vo
 const foreign = ({ topic, partition, producerId, openSince }: Hanging): VarveError =>
   new VarveError(
     'hanging_transaction',
-    `Partition ${partition} of ${topic} holds an open transaction of producer ${producerId}, which is not this ` +
-      `pipeline's. Find out who writes there, and end it with kafka-transactions.sh abort --topic ${topic} ` +
-      `--partition ${partition} --start-offset ${openSince}.`,
+    `Partition ${partition} of ${topic} holds an open transaction of producer ${producerId}, which is not ` +
+      "this pipeline's. Find out who writes there, and end it with kafka-transactions.sh abort --topic " +
+      `${topic} --partition ${partition} --start-offset ${openSince}.`,
     { facts: { topic, partition, producerId, openSince } },
   );
 
 const torn = (committed: TopicPartition, open: TopicPartition): VarveError =>
   new VarveError(
     'hanging_transaction',
-    `A transaction is committed in partition ${committed.partition} of ${committed.topic} and still open in ` +
-      `partition ${open.partition} of ${open.topic}: the brokers lost its end there. An abort would lose ` +
-      'published changes, so nothing was done. End it with kafka-transactions.sh abort, then snapshot the table ' +
-      `of ${open.topic} again.`,
+    `A transaction is committed in partition ${committed.partition} of ${committed.topic} and still open ` +
+      `in partition ${open.partition} of ${open.topic}: the brokers lost its end there. An abort would ` +
+      'lose published changes, so nothing was done. End it with kafka-transactions.sh abort, then snapshot ' +
+      `the table of ${open.topic} again.`,
     {
       facts: {
         topic: open.topic,

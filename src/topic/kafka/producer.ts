@@ -1,6 +1,6 @@
-// Owns who writes: producer id and epoch, the sequence of every partition, and getting batches acknowledged by
-// all in-sync replicas. A batch that may or may not have arrived is sent again under its own sequence, so it
-// is there once. Knows no transaction's begin and end, and no queue.
+// Owns who writes: producer id and epoch, the sequence of every partition, and getting batches acknowledged
+// by all in-sync replicas. A batch that may or may not have arrived is sent again under its own sequence, so
+// it is there once. Knows no transaction's begin and end, and no queue.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { initProducerIdV4 } from '@platformatic/kafka';
 import { asVarveError, VarveError } from '../../errors.ts';
@@ -20,7 +20,7 @@ import {
   writeProduce,
 } from './produce.ts';
 
-export type ProducerSettings = {
+type ProducerSettings = {
   client: KafkaClient;
   /** Null: idempotent only. */
   transactionalId: string | null;
@@ -31,7 +31,10 @@ export type ProducerSettings = {
   closing: AbortSignal;
 };
 
-/** Brokers remember so many batches of a producer and partition, and recognise one of them when it comes again. */
+/**
+ * Brokers remember so many batches of a producer and partition, and recognise one of them when it comes
+ * again.
+ */
 const MOST_IN_FLIGHT = 5;
 const RETRY_PAUSE_MS = { first: 2, most: 200 } as const;
 const NONE = { id: -1n, epoch: -1 } as const;
@@ -72,8 +75,8 @@ export class KafkaProducer {
 
   /**
    * Becomes the writer of its transactional id: whoever was is fenced, and what it left open is aborted. The
-   * second time it asks with its own id and epoch; then an answer `fenced` proves that another has taken over,
-   * and who asks once more takes over from that one.
+   * second time it asks with its own id and epoch; then an answer `fenced` proves that another has taken
+   * over, and who asks once more takes over from that one.
    */
   async begin(): Promise<void> {
     const { client, transactionalId, transactionTimeoutMs } = this.#settings;
@@ -94,7 +97,9 @@ export class KafkaProducer {
     this.#producer = { transactionalId, id: answer.producerId, epoch: answer.producerEpoch };
   }
 
-  /** Asks the transaction's coordinator, again where that is safe: `ask` must be a question that may repeat. */
+  /**
+   * Asks the transaction's coordinator, again where that is safe: `ask` must be a question that may repeat.
+   */
   askCoordinator<Answer extends { errorCode: number }>(
     what: string,
     ask: (node: number | 'any') => Promise<Answer>,
@@ -129,7 +134,8 @@ export class KafkaProducer {
     const written: Written[] = [];
     let until = performance.now() + patienceMs;
     let pauseMs: number = RETRY_PAUSE_MS.first;
-    // The first of a partition goes alone: it is the one that is refused while the last transaction is closed.
+    // The first of a partition goes alone: it is the one that is refused while the last transaction is
+    // closed.
     for (let window = 1; queues.some((queue) => queue.length > 0); ) {
       const sent = await this.#send(queues.map((queue) => queue.slice(0, window)));
       const failure = this.#settle(queues, sent, written);
@@ -166,7 +172,9 @@ export class KafkaProducer {
     return failure;
   }
 
-  /** One request a leader and rank: the first of every partition, then the second ones, all under way at once. */
+  /**
+   * One request a leader and rank: the first of every partition, then the second ones, all under way at once.
+   */
   async #send(queues: readonly (readonly Sequenced[])[]): Promise<Sent> {
     const sent: Sent = new Map();
     const requests: Promise<void>[] = [];

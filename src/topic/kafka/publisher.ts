@@ -1,22 +1,17 @@
-// Owns the Publisher of Kafka: the queue of atomic writes, one transaction for those that wait, and when one is
-// durable: when every partition it touched shows it to a read_committed reader, because an acknowledged commit
-// may still be lost. Knows no envelope and no source.
-//
-//   write -> [add partitions, produce, end] -> read_committed end has passed it -> resolves
-//                                    write -> [add partitions, produce, end] -> ..
-import { setTimeout as sleep } from 'node:timers/promises';
+// Owns the Publisher of Kafka: the queue of atomic writes, one transaction for those that wait, and when one
+// is durable: when every partition it touched shows it, because an acknowledged commit may still be lost.
+// Knows no envelope and no source.
+//   write -> [add partitions, produce, end] -> every read_committed end has passed it -> resolves
 import { asVarveError, VarveError } from '../../errors.ts';
 import type { AtomicWrite, EnsuredTopic, Publisher, Slice, TopicSettings } from '../publisher.ts';
 import { readBatchHeader } from '../record-batch-header.ts';
-import { listOffsets } from './admin.ts';
 import { refuseHanging } from './guard.ts';
-import { PartitionLog } from './partition-log.ts';
-import { PinnedTopic } from './pinned-topic.ts';
-import { KafkaProducer, partitionKey, type Written } from './producer.ts';
+import { KafkaProducer, type Written } from './producer.ts';
 import { StateFollower } from './state-follower.ts';
 import { LAST_TRANSACTION, printPlaces, stateBatches, stateTopic } from './state-topic.ts';
 import { TableTopics, type TopicPlan } from './table-topics.ts';
 import { commitTransaction } from './transaction.ts';
+import { untilVisible } from './visible.ts';
 
 export type KafkaPublisherOptions = TopicPlan & {
   delivery: 'exactly_once' | 'at_least_once';
@@ -31,8 +26,6 @@ export type KafkaPublisherOptions = TopicPlan & {
 /** Writes that wait go together, up to this; a larger one goes alone. */
 const GROUP_BYTES = 16 << 20;
 const PATIENCE_MS = 20_000;
-/** Between looks at whether the markers of a commit have reached all partitions. */
-const VISIBLE = { firstPauseMs: 1, mostPauseMs: 50 } as const;
 
 type Pending = AtomicWrite & { bytes: number; resolve: () => void; reject: (error: unknown) => void };
 
@@ -47,20 +40,10 @@ export const openKafkaPublisher = async (options: KafkaPublisherOptions): Promis
   const topics = new TableTopics(options);
   await topics.ensureState();
   const closing = new AbortController();
-  const follower = await openState(options, closing.signal);
+  const { client, prefix, patienceMs = PATIENCE_MS } = options;
+  const reading = { client, patienceMs, undecidedMs: patienceMs, closing: closing.signal };
+  const follower = await StateFollower.open(prefix, reading);
   return new KafkaPublisher(options, { topics, follower, closing, state: await follower.read() });
-};
-
-const openState = async (
-  { client, prefix, patienceMs = PATIENCE_MS }: KafkaPublisherOptions,
-  closing: AbortSignal,
-): Promise<StateFollower> => {
-  const name = stateTopic(prefix);
-  const topic = await PinnedTopic.pin(client, name);
-  if (topic === null) throw new VarveError('topic_busy', `The brokers do not know the topic ${name} yet.`);
-  return new StateFollower(
-    new PartitionLog(topic, 0, { client, patienceMs, undecidedMs: patienceMs, closing }),
-  );
 };
 
 type Parts = {
@@ -283,7 +266,8 @@ class KafkaPublisher implements Publisher {
 
   /** Meanwhile the next transaction is under way. */
   #show(group: readonly Pending[], written: readonly Written[]): void {
-    const shown = this.#waitUntilShown(written);
+    const { client, patienceMs: limitMs = PATIENCE_MS } = this.#options;
+    const shown = untilVisible(client, written, { limitMs, closing: this.#closing.signal });
     shown.catch(() => undefined);
     this.#showing = this.#showing
       .then(() => shown)
@@ -302,35 +286,6 @@ class KafkaPublisher implements Publisher {
         this.#fail(thrown, group);
       });
   }
-
-  async #waitUntilShown(written: readonly Written[]): Promise<void> {
-    const ends = new Map<string, Written>();
-    // A partition's batches are in order, so the last one's end is its end.
-    for (const one of written) ends.set(partitionKey(one), one);
-    let left = [...ends.values()];
-    const until = performance.now() + (this.#options.patienceMs ?? PATIENCE_MS);
-    for (
-      let pauseMs: number = VISIBLE.firstPauseMs;
-      left.length > 0;
-      pauseMs = Math.min(pauseMs * 2, VISIBLE.mostPauseMs)
-    ) {
-      const committed = await listOffsets(this.#options.client, left, 'committed');
-      left = left.filter(({ offset, records }, at) => (committed[at] ?? -1n) < offset + BigInt(records));
-      if (left.length === 0) return;
-      if (performance.now() > until) throw notShown(left);
-      await sleep(pauseMs, undefined, { signal: this.#closing.signal }).catch(() => undefined);
-    }
-  }
 }
 
 const closed = (): VarveError => new VarveError('usage', 'The publisher is closed.');
-
-const notShown = (left: readonly Written[]): VarveError => {
-  const names = left.map(({ topic, partition }) => `${partition} of ${topic}`).join(', ');
-  return new VarveError(
-    'topic_busy',
-    `A transaction was committed, and does not become visible in partition ${names}. The source is not told; ` +
-      'it is looked at again.',
-    { facts: { partitions: left.length } },
-  );
-};

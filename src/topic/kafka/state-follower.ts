@@ -1,7 +1,9 @@
 // Owns the state as a reader sees it: the state topic read from its start once, then followed. Knows no
 // record's bytes and no meaning of any key.
-import type { PartitionLog } from './partition-log.ts';
-import { applyStateBatch, toldState } from './state-topic.ts';
+import { VarveError } from '../../errors.ts';
+import { PartitionLog, type Reading } from './partition-log.ts';
+import { PinnedTopic } from './pinned-topic.ts';
+import { applyStateBatch, stateTopic, toldState } from './state-topic.ts';
 
 const READ_BYTES = 1 << 20;
 
@@ -13,6 +15,16 @@ export class StateFollower {
   #owes = false;
   #running: Promise<void> = Promise.resolve();
   #queued: Promise<void> | null = null;
+
+  /** Throws `topic_busy` while the brokers do not know the topic. */
+  static async open(prefix: string, reading: Reading): Promise<StateFollower> {
+    const name = stateTopic(prefix);
+    const topic = await PinnedTopic.pin(reading.client, name);
+    if (topic !== null) return new StateFollower(new PartitionLog(topic, 0, reading));
+    throw new VarveError('topic_busy', `The brokers do not know the topic ${name} yet.`, {
+      facts: { topic: name },
+    });
+  }
 
   constructor(log: PartitionLog) {
     this.#log = log;

@@ -1,5 +1,5 @@
-// Owns the topics that a pipeline writes, as they must be: made with stated settings, refused by name where one
-// breaks a guarantee. Knows no record.
+// Owns the topics that a pipeline writes, as they must be: made with stated settings, refused by name where
+// one breaks a guarantee. Knows no record.
 import { VarveError } from '../../errors.ts';
 import type { EnsuredTopic } from '../publisher.ts';
 import { createTopic, describeTopic, type TopicDescription } from './admin.ts';
@@ -47,7 +47,9 @@ export class TableTopics {
     await this.#ensure(stateTopic(this.#plan.prefix), { partitions: 1, config: STATE_SETTINGS, needs });
   }
 
-  /** Made with so many partitions where there is none; one that exists keeps its own. Throws `topic_unfit`. */
+  /**
+   * Made with so many partitions where there is none; one that exists keeps its own. Throws `topic_unfit`.
+   */
   ensure(name: string, partitions: number): Promise<EnsuredTopic> {
     const known = this.#known.get(name);
     if (known !== undefined) return known;

@@ -1,6 +1,6 @@
-// Owns one Kafka transaction from begin to end, https://kafka.apache.org/protocol. Nothing is begun in an epoch
-// whose last outcome is unknown: on any error the producer is begun anew, which aborts what is open. Knows no
-// record, no state, and not who waits.
+// Owns one Kafka transaction from begin to end, https://kafka.apache.org/protocol. Nothing is begun in an
+// epoch whose last outcome is unknown: on any error the producer is begun anew, which aborts what is open.
+// Knows no record, no state, and not who waits.
 import { addPartitionsToTxnV3, endTxnV3 } from '@platformatic/kafka';
 import { VarveError } from '../../errors.ts';
 import type { KafkaClient } from './client.ts';
@@ -56,7 +56,9 @@ const addPartitions = async (
   });
 };
 
-/** Asked once: whether it was heard is not known when no answer comes, and a second one could hit too late. */
+/**
+ * Asked once: whether it was heard is not known when no answer comes, and a second one could hit too late.
+ */
 const endTransaction = async (producer: KafkaProducer, client: KafkaClient): Promise<void> => {
   const { id, epoch } = producer.identity;
   const question: [string, bigint, number, boolean] = [transactionalId(producer), id, epoch, true];
@@ -73,12 +75,14 @@ const endTransaction = async (producer: KafkaProducer, client: KafkaClient): Pro
   if (unknown !== undefined) throw unknown;
 };
 
-/** A writer whose transaction took too long is told the same as one that was taken over; `begin` tells which. */
+/**
+ * A writer whose transaction took too long is told the same as one that was taken over; `begin` tells which.
+ */
 const withoutProof = (thrown: unknown): unknown => {
   if (!(thrown instanceof VarveError) || thrown.kind !== 'fenced') return thrown;
   const sentence =
-    'The brokers have ended the transaction: it took too long, or another instance has taken over. What became ' +
-    'of it is read again.';
+    'The brokers have ended the transaction: it took too long, or another instance has taken over. What ' +
+    'became of it is read again.';
   return new VarveError('topic_busy', sentence, { facts: thrown.facts, cause: thrown });
 };
 
@@ -89,9 +93,9 @@ type TransactionWork = {
 };
 
 /**
- * All batches or none, as a read_committed reader sees it. Resolves when the coordinator has taken the commit;
- * the partitions show it a little later. After an error nobody knows the outcome: `producer.begin` is next,
- * and it alone tells whether somebody else has taken over.
+ * All batches or none, as a read_committed reader sees it. Resolves when the coordinator has taken the
+ * commit; the partitions show it a little later. After an error nobody knows the outcome: `producer.begin` is
+ * next, and it alone tells whether somebody else has taken over.
  */
 export const commitTransaction = async (
   producer: KafkaProducer,

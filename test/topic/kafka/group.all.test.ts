@@ -127,7 +127,7 @@ test(
   'who is the first has all at once, long before Kafka has waited for others to come',
   limits,
   async () => {
-    await using broker = await startKafka({ settings: { 'group.initial.rebalance.delay.ms': '60000' } });
+    await using broker = await startKafka({ settings: { 'group.initial.rebalance.delay.ms': '5000' } });
     await using group = makeGroup(broker.brokers);
     const first = await group.join();
     assert.deepEqual(await settle([first]), [TOPICS]);

@@ -1,11 +1,12 @@
 // That a transaction which nobody will end stops the publisher, and that the repair aborts what was never
 // committed, and nothing else.
 import assert from 'node:assert/strict';
-import { suite, test } from 'node:test';
+import { test } from 'node:test';
 import { abortHanging } from '../../../src/topic/kafka/hanging.ts';
 import { stateTopic } from '../../../src/topic/kafka/state-topic.ts';
 import { startKafka } from '../../support/kafka.ts';
 import { type KafkaBench, kafkaBench } from '../../support/kafka-bench.ts';
+import { API, cutLine } from '../../support/kafka-cut.ts';
 import { leaveHanging, UNVERIFIED } from '../../support/kafka-hanging.ts';
 import { openKafkaWriter } from '../../support/kafka-writer.ts';
 import { readValues, sliceOf } from '../../support/topic-records.ts';
@@ -58,80 +59,99 @@ const goOn = async (one: Case): Promise<void> => {
 
 const sorted = (found: readonly { topic: string }[]): string[] => found.map(({ topic }) => topic).sort();
 
-suite('a hanging transaction', () => {
-  check('stops the publisher, is aborted everywhere, and it goes on', async (one) => {
-    const { bench, a, b, state } = one;
-    const slices = [sliceOf(a, ['lost', 'lost']), sliceOf(b, ['lost'])];
-    await leaveHanging(bench.client, bench.prefix, { slices, checkpoint: '9' });
-    await assert.rejects(bench.openPublisher(), { kind: 'hanging_transaction' });
-    assert.deepEqual(sorted((await repair(one)).aborted), [a, b, state].sort());
-    await assert.rejects(repair(one), { kind: 'usage' });
-    await goOn(one);
-  });
+check('stops the publisher, is aborted everywhere, and it goes on', async (one) => {
+  const { bench, a, b, state } = one;
+  const slices = [sliceOf(a, ['lost', 'lost']), sliceOf(b, ['lost'])];
+  await leaveHanging(bench.client, bench.prefix, { slices, checkpoint: '9' });
+  await assert.rejects(bench.openPublisher(), { kind: 'hanging_transaction' });
+  assert.deepEqual(sorted((await repair(one)).aborted), [a, b, state].sort());
+  await assert.rejects(repair(one), { kind: 'usage' });
+  await goOn(one);
+});
 
-  check('a repair that was killed in the middle is finished by the next one', async (one) => {
-    const { bench, a, b, state } = one;
-    for (const topics of [[a], [state], [a, b]]) {
-      const slices = [sliceOf(a, ['lost']), sliceOf(b, ['lost'])];
-      const left = { slices, checkpoint: '9', ended: { topics, commit: false } };
-      await leaveHanging(bench.client, bench.prefix, left);
-      assert.deepEqual(
-        sorted((await repair(one)).aborted),
-        [a, b, state].filter((topic) => !topics.includes(topic)).sort(),
-      );
-    }
-    await goOn(one);
-  });
-
-  check('one that never came to its state is aborted too', async (one) => {
-    const { bench, b } = one;
-    const left = { slices: [sliceOf(b, ['lost'])], checkpoint: '9', isPartial: true };
+check('a repair that was killed in the middle is finished by the next one', async (one) => {
+  const { bench, a, b, state } = one;
+  for (const topics of [[a], [state], [a, b]]) {
+    const slices = [sliceOf(a, ['lost']), sliceOf(b, ['lost'])];
+    const left = { slices, checkpoint: '9', ended: { topics, commit: false } };
     await leaveHanging(bench.client, bench.prefix, left);
-    assert.deepEqual(sorted((await repair(one)).aborted), [b]);
-    await goOn(one);
-  });
-
-  check('a committed one of the same writer right before it does not stand in the way', async (one) => {
-    const { bench, a, b, state } = one;
-    const before = [sliceOf(a, ['kept']), sliceOf(b, ['kept'])];
-    await leaveHanging(bench.client, bench.prefix, {
-      slices: [sliceOf(b, ['lost'])],
-      checkpoint: '3',
-      before,
-    });
-    assert.deepEqual(sorted((await repair(one)).aborted), [b, state].sort());
-    assert.deepEqual(await valuesOf(one), [
-      ['a1', 'kept'],
-      ['b1', 'kept'],
-    ]);
-  });
-
-  for (const where of ['a', 'state'] as const) {
-    check(`committed in ${where}, open elsewhere: refused by name, and nothing is changed`, async (one) => {
-      const { bench, a, b } = one;
-      const slices = [sliceOf(a, ['2']), sliceOf(b, ['2'])];
-      const ended = { topics: [one[where]], commit: true };
-      await leaveHanging(bench.client, bench.prefix, { slices, checkpoint: '2', ended });
-      for (let time = 0; time < 2; time++) {
-        await assert.rejects(repair(one), {
-          kind: 'hanging_transaction',
-          message: new RegExp(`committed in partition 0 of ${one[where]}`),
-        });
-      }
-      await assert.rejects(bench.openPublisher(), { kind: 'hanging_transaction' });
-    });
+    assert.deepEqual(
+      sorted((await repair(one)).aborted),
+      [a, b, state].filter((topic) => !topics.includes(topic)).sort(),
+    );
   }
+  await goOn(one);
+});
 
-  check('of another writer: it is named and left alone', async (one) => {
-    await using writer = await openKafkaWriter(await broker());
-    const open = await writer.open([{ topic: one.a, values: ['theirs'] }]);
-    await assert.rejects(repair(one), { kind: 'hanging_transaction', message: /is not this\s+pipeline's/ });
-    await open.abort();
-    await goOn(one);
-  });
+check('one that never came to its state is aborted too', async (one) => {
+  const { bench, b } = one;
+  const left = { slices: [sliceOf(b, ['lost'])], checkpoint: '9', isPartial: true };
+  await leaveHanging(bench.client, bench.prefix, left);
+  assert.deepEqual(sorted((await repair(one)).aborted), [b]);
+  await goOn(one);
+});
 
-  check('nothing hangs: the repair says so', async (one) => {
-    await assert.rejects(repair(one), { kind: 'usage' });
-    await goOn(one);
+check('a committed one of the same writer right before it does not stand in the way', async (one) => {
+  const { bench, a, b, state } = one;
+  const before = [sliceOf(a, ['kept']), sliceOf(b, ['kept'])];
+  await leaveHanging(bench.client, bench.prefix, {
+    slices: [sliceOf(b, ['lost'])],
+    checkpoint: '3',
+    before,
   });
+  assert.deepEqual(sorted((await repair(one)).aborted), [b, state].sort());
+  assert.deepEqual(await valuesOf(one), [
+    ['a1', 'kept'],
+    ['b1', 'kept'],
+  ]);
+});
+
+for (const where of ['a', 'state'] as const) {
+  check(`committed in ${where}, open elsewhere: refused by name, and nothing is changed`, async (one) => {
+    const { bench, a, b } = one;
+    const slices = [sliceOf(a, ['2']), sliceOf(b, ['2'])];
+    const ended = { topics: [one[where]], commit: true };
+    await leaveHanging(bench.client, bench.prefix, { slices, checkpoint: '2', ended });
+    for (let time = 0; time < 2; time++) {
+      await assert.rejects(repair(one), {
+        kind: 'hanging_transaction',
+        message: new RegExp(`committed in partition 0 of ${one[where]}`),
+      });
+    }
+    await assert.rejects(bench.openPublisher(), { kind: 'hanging_transaction' });
+  });
+}
+
+check('of another writer: it is named and left alone', async (one) => {
+  await using writer = await openKafkaWriter(await broker());
+  const open = await writer.open([{ topic: one.a, values: ['theirs'] }]);
+  await assert.rejects(repair(one), { kind: 'hanging_transaction', message: /is not this\s+pipeline's/ });
+  await open.abort();
+  await goOn(one);
+});
+
+check('nothing hangs: the repair says so', async (one) => {
+  await assert.rejects(repair(one), { kind: 'usage' });
+  await goOn(one);
+});
+
+check('under way: its coordinator ends it, so the repair waits for that', async (one) => {
+  const { bench, a } = one;
+  const publisher = await bench.openPublisher();
+  await publisher.ensureTopic(a, { partitions: 1 });
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  const { promise: reached, resolve: reach } = Promise.withResolvers<void>();
+  cutLine(bench.client, async (key) => {
+    if (key !== API.endTransaction) return null;
+    reach();
+    await released;
+    return null;
+  });
+  const written = publisher.write({ slices: [sliceOf(a, ['a2'])], state: [] });
+  await reached;
+  await assert.rejects(repair(one), { kind: 'hanging_transaction', message: /says Ongoing/ });
+  release();
+  await written;
+  await publisher.close();
+  assert.deepEqual(await valuesOf(one), [['a1', 'a2'], ['b1']]);
 });

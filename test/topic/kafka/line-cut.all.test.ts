@@ -1,6 +1,6 @@
-// That a line which is cut at any request of a transaction costs nothing: before it was sent, while it was under
-// way, or with its answer lost. The checkpoint is the old one or the new one, and the topics say the same. And
-// that the ledger which says so can say otherwise.
+// That a line which is cut at any request of a transaction costs nothing: before it was sent, while it was
+// under way, or with its answer lost. The checkpoint is the old one or the new one, and the topics say the
+// same. And that the ledger which says so can say otherwise.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { AtomicWrite } from '../../../src/topic/publisher.ts';

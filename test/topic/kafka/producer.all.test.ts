@@ -1,5 +1,5 @@
-// That the producer gets each batch into its partition once and in order, on a real broker: across the wrap of
-// the sequence, with many batches under way, and when answers are lost.
+// That the producer gets each batch into its partition once and in order, on a real broker: across the wrap
+// of the sequence, with many batches under way, and when answers are lost.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createTopic, deleteTopics } from '../../../src/topic/kafka/admin.ts';

@@ -1,5 +1,5 @@
-// That without transactions a write goes out in an order that a kill may interrupt anywhere: what a record needs
-// is there before it, and the checkpoint only behind it. Some comes twice then, and nothing is lost.
+// That without transactions a write goes out in an order that a kill may interrupt anywhere: what a record
+// needs is there before it, and the checkpoint only behind it. Some comes twice then, and nothing is lost.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { AtomicWrite, Publisher } from '../../../src/topic/publisher.ts';
@@ -29,7 +29,9 @@ const valuesOf = async (bench: KafkaBench): Promise<string[][]> => {
   return values;
 };
 
-/** What is there when the write ends at its `step`-th request, and how often each record is once it came again. */
+/**
+ * What is there when the write ends at its `step`-th request, and how often each record is once it came again.
+ */
 const cases: readonly { step: number; keys: string[]; times: number }[] = [
   { step: 1, keys: [], times: 1 },
   { step: 2, keys: ['schema'], times: 1 },
