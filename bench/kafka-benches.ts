@@ -1,5 +1,5 @@
-// Owns the names of the benches that need Kafka. Each starts its own broker, so that none pays for what another
-// left behind.
+// Owns the names of the benches that need Kafka. Each starts its own broker, so that none pays for what
+// another left behind.
 import type { BenchDatabase } from './database.ts';
 import { kafkaCapture } from './kafka-capture.ts';
 import { kafkaFetch } from './kafka-fetch.ts';

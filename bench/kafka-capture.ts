@@ -1,5 +1,5 @@
-// Owns the bench of the log into Kafka: the same backlog drained by Varve, once and at least once, by Debezium,
-// and by readers that publish nothing.
+// Owns the bench of the log into Kafka: the same backlog drained by Varve, once and at least once, by
+// Debezium, and by readers that publish nothing.
 import { startKafka } from '../test/support/kafka.ts';
 import { startRegistry } from '../test/support/schema-registry.ts';
 import { drainAgain, makeBacklog } from './capture.ts';

@@ -1,5 +1,5 @@
-// Owns Debezium as a contender of the Kafka benches: what it is started with, and what it leaves behind. Knows
-// nothing of Varve.
+// Owns Debezium as a contender of the Kafka benches: what it is started with, and what it leaves behind.
+// Knows nothing of Varve.
 import pg from 'pg';
 import { type BenchDatabase, PUBLICATION, TABLE } from './database.ts';
 import { dropTopics, type KafkaServices } from './kafka-topic.ts';

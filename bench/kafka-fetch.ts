@@ -1,5 +1,5 @@
-// Owns the bench of reading from Kafka alone: one partition of committed zstd batches, by Varve's feed and two npm
-// clients.
+// Owns the bench of reading from Kafka alone: one partition of committed zstd batches, by Varve's feed and
+// two npm clients.
 import { startKafka } from '../test/support/kafka.ts';
 import type { FetchCost, FetchRequest } from './kafka-fetch-loop.ts';
 import type { ProduceCost, ProduceRequest } from './kafka-produce-loop.ts';

@@ -1,5 +1,5 @@
-// Owns the bench of latency through Kafka: until a read_committed consumer in another process has a row, by our
-// feed and by kafkajs, and the same through Debezium as one tunes it for that.
+// Owns the bench of latency through Kafka: until a read_committed consumer in another process has a row, by
+// our feed and by kafkajs, and the same through Debezium as one tunes it for that.
 import { startKafka } from '../test/support/kafka.ts';
 import { startRegistry } from '../test/support/schema-registry.ts';
 import { type BenchDatabase, PIPELINE, TOPIC } from './database.ts';

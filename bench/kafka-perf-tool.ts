@@ -1,4 +1,5 @@
-// Owns Kafka's own kafka-producer-perf-test as a contender: installs it by Maven, starts it, reads its numbers.
+// Owns Kafka's own kafka-producer-perf-test as a contender: installs it by Maven, starts it, reads its
+// numbers.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

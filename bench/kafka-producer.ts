@@ -1,5 +1,5 @@
-// Owns the bench of the transactional producer alone: one partition and a state record, by Varve's publisher, two
-// npm clients and Kafka's own tool.
+// Owns the bench of the transactional producer alone: one partition and a state record, by Varve's
+// publisher, two npm clients and Kafka's own tool.
 
 import { createTopic } from '../src/topic/kafka/admin.ts';
 import { KafkaClient } from '../src/topic/kafka/client.ts';

@@ -1,5 +1,5 @@
-// Owns the bench of the first read into Kafka: a whole table by Varve, by Debezium, and by a COPY that is thrown
-// away.
+// Owns the bench of the first read into Kafka: a whole table by Varve, by Debezium, and by a COPY that is
+// thrown away.
 import { startKafka } from '../test/support/kafka.ts';
 import { startRegistry } from '../test/support/schema-registry.ts';
 import type { BenchDatabase } from './database.ts';

@@ -1,6 +1,6 @@
-// Owns measuring latency: rows written at a steady rate, from the moment that a row was due until a reader has
-// it; and the bench of the embedded topic. The floor is a raw client of the server's log that does nothing with
-// what it gets.
+// Owns measuring latency: rows written at a steady rate, from the moment that a row was due until a reader
+// has it; and the bench of the embedded topic. The floor is a raw client of the server's log that does
+// nothing with what it gets.
 import { type BenchDatabase, PUBLICATION, SLOT } from './database.ts';
 import {
   type Contender,
@@ -124,7 +124,7 @@ export const readRaw = async (round: Round): Promise<Sample> => {
   return sample;
 };
 
-/** Starts the feed's reader; with a file it runs that pipeline in its own process, as one with a sink does. */
+/** Starts the feed's reader; with a file it runs that pipeline in its own process, as with a sink. */
 export const startFeedReader = (
   { firstId, rows }: Round,
   pipeline: VarvePipeline,

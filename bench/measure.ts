@@ -204,8 +204,8 @@ export const noteLoad = (what: string): void => {
 };
 
 /**
- * Runs all contenders in turn, `reps` times, each time another one first; gives each one's medians. A peer that
- * fails is not run again, and has none.
+ * Runs all contenders in turn, `reps` times, each time another one first; gives each one's medians. A peer
+ * that fails is not run again, and has none.
  */
 export const runInTurn = async (
   what: string,

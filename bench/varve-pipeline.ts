@@ -1,5 +1,6 @@
-// Owns running Varve as a bench needs it: a folder with a pipeline file, the real command as a measured child
-// process, and a topic that can be put back to where it was. Knows no floor, and of topics only the embedded one.
+// Owns running Varve as a bench needs it: a folder with a pipeline file, the real command as a measured
+// child process, and a topic that can be put back to where it was. Knows no floor, and of topics only the
+// embedded one.
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

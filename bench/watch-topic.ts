@@ -64,25 +64,28 @@ if (wasThere) announce();
 
 const cursor = new AvroCursor();
 const seen: [id: number, atUs: number][] = [];
+const note = (batch: Uint8Array): void => {
+  const codec = { codec: codecById };
+  readRecords(
+    batch,
+    ({ bytes, keyStart, keyEnd }) => {
+      cursor.load(bytes, keyStart + FRAME_BYTES, keyEnd);
+      const id = Number(cursor.long());
+      if (id >= firstId) seen.push([id, Number(process.hrtime.bigint() / 1000n)]);
+    },
+    codec,
+  );
+};
+/** True: there was something. */
+const readPartition = async (partition: number, from: bigint): Promise<boolean> => {
+  const { batches, nextOffset } = await feed.read(topic, partition, { from, maxBytes: READ_BYTES });
+  for (const batch of batches) note(batch);
+  offsets[partition] = nextOffset;
+  return nextOffset !== from;
+};
 while (seen.length < rows) {
-  let isNew = false;
-  for (const [partition, from] of offsets.entries()) {
-    const { batches, nextOffset } = await feed.read(topic, partition, { from, maxBytes: READ_BYTES });
-    for (const batch of batches) {
-      readRecords(
-        batch,
-        ({ bytes, keyStart, keyEnd }) => {
-          cursor.load(bytes, keyStart + FRAME_BYTES, keyEnd);
-          const id = Number(cursor.long());
-          if (id >= firstId) seen.push([id, Number(process.hrtime.bigint() / 1000n)]);
-        },
-        { codec: codecById },
-      );
-    }
-    isNew ||= nextOffset !== from;
-    offsets[partition] = nextOffset;
-  }
-  if (!isNew) await feed.changed(WAIT_MS, never);
+  const found = await Promise.all(offsets.map((from, partition) => readPartition(partition, from)));
+  if (!found.includes(true)) await feed.changed(WAIT_MS, never);
 }
 await answer(seen);
 process.exit(0);

@@ -64,8 +64,9 @@ const captureOnce = async (parts: PipelineParts, options: RunOptions, signal: Ab
 };
 
 /** Among workers it is one of them that has taken over, and this one is needed again when that one ends. */
-const orStandBy = (thrown: unknown): never => {
+const standBy = ({ onStandBy }: PipelineParts, thrown: unknown): never => {
   const error = asVarveError(thrown);
+  if (error.kind === 'fenced' || error.kind === 'log_busy') onStandBy?.();
   if (error.kind !== 'fenced') throw error;
   const sentence = `Another worker has taken the capture over; this one stands by. ${error.message}`;
   throw new VarveError('log_busy', sentence, { facts: error.facts, cause: error });
@@ -79,5 +80,6 @@ export const runCapture = (parts: PipelineParts, options: RunOptions, signal: Ab
   const retry = { tries, progress: () => progress.durableCheckpoints, onRetry, random };
   const once = (): Promise<void> => captureOnce(parts, options, signal);
   const isOneOfMany = parts.joinWorkers !== null && !options.untilCaughtUp;
-  return retrying(isOneOfMany ? () => once().catch(orStandBy) : once, retry, signal);
+  const oneOfMany = (): Promise<void> => once().catch((thrown) => standBy(parts, thrown));
+  return retrying(isOneOfMany ? oneOfMany : once, retry, signal);
 };

@@ -16,6 +16,8 @@ export type PipelineParts = {
   publisher: Publisher;
   /** Called each time the publisher has become the one writer of its topic. */
   onWriter?: () => Promise<void>;
+  /** Called when somebody else is, and this process waits. */
+  onStandBy?: () => void;
   feed: Feed;
   /** Null: topic only. */
   sink: Sink | null;

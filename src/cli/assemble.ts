@@ -22,7 +22,14 @@ const packWith = ({ topic }: Config): ((taken: TakenRecords) => Promise<Uint8Arr
   return (taken) => sealRecords(taken, taken.writer.pos < COMPRESS_FROM_BYTES ? null : codec);
 };
 
-type Assembled = { parts: PipelineParts; telemetry: Telemetry; close(): Promise<void> };
+/** Log lines, with every secret of the file taken out. */
+export const openTelemetry = ({ output }: Context, config: Config): Telemetry => {
+  const level = output.tty && config.log.level === 'info' ? 'warn' : config.log.level;
+  const scrub = makeScrub(config.secrets);
+  return makeTelemetry({ level, stream: { write: (line: string) => process.stderr.write(scrub(line)) } });
+};
+
+export type Assembled = { parts: PipelineParts; telemetry: Telemetry; close(): Promise<void> };
 
 /**
  * Opens the topic (refused while another process has it) and the table; the source is opened by the pipeline.
@@ -32,10 +39,7 @@ export const assemble = async (
   config: Config,
   listener: ProgressListener,
 ): Promise<Assembled> => {
-  const level = context.output.tty && config.log.level === 'info' ? 'warn' : config.log.level;
-  const scrub = makeScrub(config.secrets);
-  const stream = { write: (line: string) => process.stderr.write(scrub(line)) };
-  const telemetry = makeTelemetry({ level, stream });
+  const telemetry = openTelemetry(context, config);
   const onFull = (): void =>
     telemetry.log.warn(
       { topic: config.topic.prefix },

@@ -3,7 +3,8 @@ import type { Config } from '../config.ts';
 import { asVarveError, VarveError } from '../errors.ts';
 import { runPipeline } from '../pipeline.ts';
 import type { ProgressListener, Standing } from '../progress.ts';
-import { assemble } from './assemble.ts';
+import { retrying, TRIES_TO_END } from '../retry.ts';
+import { type Assembled, assemble, openTelemetry } from './assemble.ts';
 import { type Command, type Context, type ListenOptions, readPipeline } from './command.ts';
 import { rateMeter } from './rate.ts';
 import { recordStatus } from './status-record.ts';
@@ -30,10 +31,31 @@ const people = (context: Context, config: Config): ProgressListener => {
   };
 };
 
+type Start = { config: Config; listener: ProgressListener; tries: number };
+
+/** A topic that is away is waited for, as a source is. Null when `stop` comes first. */
+const assembleWhenThere = async (
+  context: Context,
+  { config, listener, tries }: Start,
+  stop: AbortSignal,
+): Promise<Assembled | null> => {
+  const { log } = openTelemetry(context, config);
+  const onRetry = ({ kind, message }: VarveError, pauseMs: number): void =>
+    log.warn({ half: 'topic', kind, pauseMs: Math.round(pauseMs) }, message);
+  let assembled: Assembled | null = null;
+  const once = async (): Promise<void> => {
+    assembled = await assemble(context, config, listener);
+  };
+  await retrying(once, { tries, progress: () => 0, onRetry, random: Math.random }, stop);
+  return assembled;
+};
+
 const runOne = async (context: Context, config: Config, stop: AbortSignal): Promise<void> => {
   const untilCaughtUp = context.flags['until-caught-up'] === true;
   const listener = people(context, config);
-  const assembled = await assemble(context, config, listener);
+  const tries = untilCaughtUp ? TRIES_TO_END : Number.POSITIVE_INFINITY;
+  const assembled = await assembleWhenThere(context, { config, listener, tries }, stop);
+  if (assembled === null) return;
   const { parts, telemetry } = assembled;
   const { progress } = parts;
   let isWriter = false;
@@ -45,11 +67,14 @@ const runOne = async (context: Context, config: Config, stop: AbortSignal): Prom
     isWriter = true;
     await record(progress.standing);
   };
+  const onStandBy = (): void => {
+    isWriter = false;
+  };
   // What cannot be written down is said by the write that matters, and by the log.
   listener.onStanding = (standing) => void record(standing).catch(() => undefined);
   try {
     await using _ = await openListener(context, config, { parts, telemetry, version: context.version });
-    await runPipeline({ ...parts, onWriter }, { untilCaughtUp }, stop);
+    await runPipeline({ ...parts, onWriter, onStandBy }, { untilCaughtUp }, stop);
     progress.ended(null);
     await record(progress.standing);
   } catch (thrown) {

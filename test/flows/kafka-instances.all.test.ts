@@ -64,7 +64,8 @@ test('a second process never fences the first during its initial snapshot', asyn
   assert.equal(first.child.exitCode, null, 'the first one was disturbed');
   for (const one of [second, first]) {
     one.kill('SIGTERM');
-    assert.equal((await one.finished).code, 0);
+    const { code, stderr } = await one.finished;
+    assert.equal(code, 0, `${one === first ? 'the first' : 'the second'}: ${stderr}`);
   }
   await flow.assertWhole();
 });

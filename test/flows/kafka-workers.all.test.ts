@@ -39,16 +39,19 @@ const setWorkers = async () => {
   await client.connect();
   await installOracle(client);
   let counted = 0;
+  const loads = new Set<Load>();
   const startLoad = (seed: number): Load => {
     const over = new AbortController();
     const options = { seed, keys: 40, truncates: true, keyChanges: true, pauseMs: 20 };
     const load = runWorkload([client], options, over.signal);
-    return {
-      stop: async () => {
-        over.abort();
-        await load;
-      },
+    const stop = async (): Promise<void> => {
+      over.abort();
+      loads.delete(made);
+      await load;
     };
+    const made = { stop };
+    loads.add(made);
+    return made;
   };
   /** One more version of every row of the counters. */
   const count = async (): Promise<number> => {
@@ -64,6 +67,10 @@ const setWorkers = async () => {
       if (!rows.some(({ v }) => Number(v) >= version)) return false;
     }
     return true;
+  };
+  const seeCounted = async (): Promise<void> => {
+    const version = await count();
+    await until(() => isCounted(version));
   };
   const assertWhole = async (since: bigint): Promise<void> => {
     await stage.pipeline.run(UNTIL);
@@ -81,10 +88,20 @@ const setWorkers = async () => {
     compareWithOracle(await askOracle(client), await readLedger(stage.tables), { since });
   };
   const dispose = async (): Promise<void> => {
+    for (const load of loads) await load.stop();
     await client.end();
     await stage[Symbol.asyncDispose]();
   };
-  return { stage, client, startLoad, count, isCounted, assertWhole, [Symbol.asyncDispose]: dispose };
+  return {
+    stage,
+    client,
+    startLoad,
+    count,
+    isCounted,
+    seeCounted,
+    assertWhole,
+    [Symbol.asyncDispose]: dispose,
+  };
 };
 
 const start = ({ pipeline }: Stage): Running => pipeline.start(RUN);
@@ -137,21 +154,21 @@ test('the one that captures is killed, and another hangs: a third takes over, an
   const load = work.startLoad(2);
   const second = start(stage);
   await second.saw(/"kind":"log_busy"/);
-  await until(async () => work.isCounted(await work.count()));
+  await work.seeCounted();
   first.kill('SIGKILL');
   await second.saw(/"msg":"streaming"/);
-  await until(async () => work.isCounted(await work.count()));
+  await work.seeCounted();
   const third = start(stage);
   await third.saw(/"kind":"log_busy"/);
   second.kill('SIGSTOP');
   await third.saw(/"msg":"streaming"/);
-  await until(async () => work.isCounted(await work.count()));
+  await work.seeCounted();
   second.kill('SIGCONT');
-  await until(async () => work.isCounted(await work.count()));
+  await work.seeCounted();
   assert.equal(second.child.exitCode, null);
   third.kill('SIGKILL');
   await third.finished;
-  await until(async () => work.isCounted(await work.count()));
+  await work.seeCounted();
   await load.stop();
   await end(second);
   await work.assertWhole(since);
@@ -164,11 +181,11 @@ test('the brokers die and come back while there are workers', { timeout: 400_000
   await until(() => work.isCounted(0));
   const since = await auditMoment(work.client);
   const load = work.startLoad(3);
-  await until(async () => work.isCounted(await work.count()));
+  await work.seeCounted();
   await kafka.kafka.kill();
   await sleep(atLevel({ test: 1000, all: 20_000, deep: 60_000 }));
   await kafka.kafka.restart();
-  await until(async () => work.isCounted(await work.count()));
+  await work.seeCounted();
   await load.stop();
   for (const worker of workers) await end(worker);
   await work.assertWhole(since);

@@ -50,6 +50,9 @@ type Audited = {
 /** Columns of the key. */
 const KEYS: Readonly<Record<string, number>> = { ledger: 1, pairs: 2, notes: 0 };
 
+/** Tables that have an audit. */
+export const AUDITED: readonly string[] = Object.keys(KEYS).map((table) => `public.${table}`);
+
 const keyOf = (table: string, image: Image | null): string | null => {
   const columns = KEYS[table] ?? 0;
   return image === null || columns === 0 ? null : image.slice(0, columns).join('|');

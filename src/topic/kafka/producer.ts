@@ -6,7 +6,7 @@ import { initProducerIdV4 } from '@platformatic/kafka';
 import { asVarveError, VarveError } from '../../errors.ts';
 import type { Slice } from '../publisher.ts';
 import type { KafkaClient } from './client.ts';
-import { actionOf, kafkaError, mayRepeat } from './errors.ts';
+import { actionOf, kafkaError, mayRepeat, unknownOutcome } from './errors.ts';
 import { libraryCall } from './library-call.ts';
 import { persist } from './patience.ts';
 import { PinnedTopic, type Place } from './pinned-topic.ts';
@@ -38,6 +38,8 @@ type ProducerSettings = {
 const MOST_IN_FLIGHT = 5;
 const RETRY_PAUSE_MS = { first: 2, most: 200 } as const;
 const NONE = { id: -1n, epoch: -1 } as const;
+/** The coordinator ends what is open by an epoch of its own first. */
+const CONCURRENT_TRANSACTIONS = 51;
 
 /** Where a written batch lies. */
 export type Written = { topic: string; partition: number; offset: bigint; records: number };
@@ -48,6 +50,7 @@ export const partitionKey = ({ topic, partition }: { topic: string; partition: n
 export class KafkaProducer {
   readonly #settings: ProducerSettings;
   #producer: Producer;
+  #isUnsure = false;
   readonly #sequences = new Map<string, number>();
   readonly #topics = new Map<string, PinnedTopic>();
 
@@ -82,19 +85,27 @@ export class KafkaProducer {
     const { client, transactionalId, transactionTimeoutMs } = this.#settings;
     this.#sequences.clear();
     const { id, epoch } = transactionalId === null ? NONE : this.#producer;
-    const asked = this.askCoordinator('give a producer id', (node) =>
-      libraryCall((api, write) => client.request(node, api, write), initProducerIdV4, [
-        transactionalId,
-        transactionTimeoutMs,
-        id,
-        epoch,
-      ]),
-    );
+    const question = [transactionalId, transactionTimeoutMs, id, epoch] as const;
+    const asked = this.askCoordinator('give a producer id', async (node) => {
+      const ask: Parameters<typeof libraryCall>[0] = (api, write) => client.request(node, api, write);
+      const given = await libraryCall(ask, initProducerIdV4, [...question]).catch((thrown: unknown) => {
+        this.#isUnsure ||= unknownOutcome(thrown);
+        throw thrown;
+      });
+      this.#isUnsure ||= given.errorCode === CONCURRENT_TRANSACTIONS;
+      return given;
+    });
     const answer = await asked.catch((thrown: unknown) => {
       if (asVarveError(thrown).kind === 'fenced') this.#producer = { transactionalId, ...NONE };
       throw thrown;
     });
+    this.#isUnsure = false;
     this.#producer = { transactionalId, id: answer.producerId, epoch: answer.producerEpoch };
+  }
+
+  /** Epochs may have been given at our request of which we did not hear. */
+  get isUnsure(): boolean {
+    return this.#isUnsure;
   }
 
   /**

@@ -10,6 +10,7 @@ import { KafkaProducer, type Written } from './producer.ts';
 import { StateFollower } from './state-follower.ts';
 import { LAST_TRANSACTION, printPlaces, stateBatches, stateTopic } from './state-topic.ts';
 import { TableTopics, type TopicPlan } from './table-topics.ts';
+import { takeOver } from './takeover.ts';
 import { commitTransaction } from './transaction.ts';
 import { untilVisible } from './visible.ts';
 
@@ -124,7 +125,7 @@ class KafkaPublisher implements Publisher {
     await this.#settled();
     // Whatever is still on its way there must not arrive after the new epoch.
     if (this.#failed !== null) client.drop();
-    await this.#producer.begin();
+    await takeOver(this.#producer, client, this.#options.prefix);
     const look = async (topics: readonly string[]): Promise<void> => {
       if (delivery === 'exactly_once') await refuseHanging(client, topics, this.#closing.signal);
     };

@@ -30,7 +30,8 @@ const valuesOf = async (bench: KafkaBench): Promise<string[][]> => {
 };
 
 /**
- * What is there when the write ends at its `step`-th request, and how often each record is once it came again.
+ * What is there when the write ends at its `step`-th request, and how often each record is there once it
+ * came again.
  */
 const cases: readonly { step: number; keys: string[]; times: number }[] = [
   { step: 1, keys: [], times: 1 },
