@@ -22,7 +22,7 @@ export type ProduceCost = Pick<Cost, 'seconds' | 'cpuSeconds'> & { written: numb
 
 /** Programs are compiled while they run. */
 const WARM_UP_RECORDS = 40_000;
-/** kafkajs copies a list for each message of a call: with 20,000 of them it spends nearly all its time there. */
+/** kafkajs copies a list for each message of a call: with 20,000 of them that takes nearly all its time. */
 const MOST_IN_A_CALL = 1000;
 
 const { library, brokers, prefix, transactions, recordsPerTransaction } = readRequest<ProduceRequest>();

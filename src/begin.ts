@@ -143,30 +143,30 @@ const startAnew = async (options: BeginOptions, signal: AbortSignal): Promise<Be
     [STATE_KEYS.checkpoint]: null,
   });
   await durably('begin.prepared', () => source.prepare(tables));
-  let resume: string;
-  if (snapshot.mode === 'never') resume = await durably('begin.log_opened', () => source.beginLog());
-  else {
-    const request = { tables, parallel: snapshot.parallel };
-    const session = await durably('begin.log_opened', () => source.beginSnapshot(request));
-    try {
-      onStep(`snapshot of ${tables.length} tables`);
-      const { onProgress } = options;
-      const sweep = epoch > 1;
-      await runSnapshot({ session, outbox, epoch, parallel: snapshot.parallel, sweep, onProgress }, signal);
-      resume = session.resume;
-    } finally {
-      await session.close();
-    }
+  const beginAt = async (resume: string): Promise<Begun> => {
+    const checkpoint: Checkpoint = { resume, part: null, selection, commitTs: '0' };
+    const noLongerStale = [...publisher.state().keys()].filter((key) => key.startsWith(STATE_KEYS.stale('')));
+    await writeStateAt('begin.checkpoint', options, {
+      ...(await identityRecord(options)),
+      [STATE_KEYS.checkpoint]: checkpoint,
+      [STATE_KEYS.intent]: null,
+      ...Object.fromEntries(noLongerStale.map((key) => [key, null])),
+    });
+    return { checkpoint, epoch };
+  };
+  if (snapshot.mode === 'never') return beginAt(await durably('begin.log_opened', () => source.beginLog()));
+  const request = { tables, parallel: snapshot.parallel };
+  const session = await durably('begin.log_opened', () => source.beginSnapshot(request));
+  try {
+    onStep(`snapshot of ${tables.length} tables`);
+    const { onProgress } = options;
+    const sweep = epoch > 1;
+    await runSnapshot({ session, outbox, epoch, parallel: snapshot.parallel, sweep, onProgress }, signal);
+    // Before the session ends: it is by its open session that others see that this one is at work.
+    return await beginAt(session.resume);
+  } finally {
+    await session.close();
   }
-  const checkpoint: Checkpoint = { resume, part: null, selection, commitTs: '0' };
-  const noLongerStale = [...publisher.state().keys()].filter((key) => key.startsWith(STATE_KEYS.stale('')));
-  await writeStateAt('begin.checkpoint', options, {
-    ...(await identityRecord(options)),
-    [STATE_KEYS.checkpoint]: checkpoint,
-    [STATE_KEYS.intent]: null,
-    ...Object.fromEntries(noLongerStale.map((key) => [key, null])),
-  });
-  return { checkpoint, epoch };
 };
 
 /**

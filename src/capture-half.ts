@@ -1,4 +1,5 @@
 // Owns running the capture half: a source opened, begun, streamed; what comes right by itself is tried again.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { begin, identityRecord } from './begin.ts';
 import { beginOptions } from './begin-options.ts';
 import { Capture } from './capture/capture.ts';
@@ -13,6 +14,8 @@ import { printState } from './topic/state.ts';
 
 const REMEMBER_MS = 60_000;
 const MEASURE_MS = 5000;
+/** Between looks at whether the worker that captures is still there. */
+const STAND_BY_MS = 5000;
 
 /** A failure here is no news: what keeps the source from answering ends the log as well. */
 const rememberSource = async ({ config, kind, publisher }: PipelineParts, source: Source): Promise<void> => {
@@ -63,13 +66,32 @@ const captureOnce = async (parts: PipelineParts, options: RunOptions, signal: Ab
   }
 };
 
-/** Among workers it is one of them that has taken over, and this one is needed again when that one ends. */
-const standBy = ({ onStandBy }: PipelineParts, thrown: unknown): never => {
+/** Among workers this one is needed when the one that captures ends. Throws what is no such thing. */
+const mustWait = (thrown: unknown): VarveError => {
   const error = asVarveError(thrown);
-  if (error.kind === 'fenced' || error.kind === 'log_busy') onStandBy?.();
+  if (error.kind === 'log_busy') return error;
   if (error.kind !== 'fenced') throw error;
   const sentence = `Another worker has taken the capture over; this one stands by. ${error.message}`;
-  throw new VarveError('log_busy', sentence, { facts: error.facts, cause: error });
+  return new VarveError('log_busy', sentence, { facts: error.facts, cause: error });
+};
+
+/** As `captureOnce`, but somebody else's being at it is no failure. */
+const captureInTurn = async (
+  parts: PipelineParts,
+  options: RunOptions,
+  signal: AbortSignal,
+): Promise<void> => {
+  for (let told = ''; !signal.aborted; ) {
+    try {
+      return await captureOnce(parts, options, signal);
+    } catch (thrown) {
+      const error = mustWait(thrown);
+      parts.onStandBy?.();
+      if (error.message !== told) parts.progress.retrying(CAPTURE, error, STAND_BY_MS);
+      told = error.message;
+    }
+    await sleep(STAND_BY_MS * (0.5 + parts.random() / 2), undefined, { signal }).catch(() => undefined);
+  }
 };
 
 /** Captures until aborted or caught up; what comes right by itself is tried again. */
@@ -78,8 +100,6 @@ export const runCapture = (parts: PipelineParts, options: RunOptions, signal: Ab
   const tries = options.untilCaughtUp ? TRIES_TO_END : Number.POSITIVE_INFINITY;
   const onRetry = (error: VarveError, pauseMs: number): void => progress.retrying(CAPTURE, error, pauseMs);
   const retry = { tries, progress: () => progress.durableCheckpoints, onRetry, random };
-  const once = (): Promise<void> => captureOnce(parts, options, signal);
-  const isOneOfMany = parts.joinWorkers !== null && !options.untilCaughtUp;
-  const oneOfMany = (): Promise<void> => once().catch((thrown) => standBy(parts, thrown));
-  return retrying(isOneOfMany ? oneOfMany : once, retry, signal);
+  const capture = parts.joinWorkers === null || options.untilCaughtUp ? captureOnce : captureInTurn;
+  return retrying(() => capture(parts, options, signal), retry, signal);
 };

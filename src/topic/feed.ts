@@ -12,7 +12,8 @@ export type TopicEnds = { start: bigint; end: bigint };
 export type Feed = {
   topics(): Promise<readonly string[]>;
   partitions(topic: string): Promise<number>;
-  /** Throws `offset_lost` when `from` is below the retained start or beyond the end. Empty at the end. */
+  /** Throws `offset_lost` when `from` is below the retained start or beyond the end. Empty at the end, or
+   * where `changed` is about to tell of more. */
   read(topic: string, partition: number, range: ReadRange): Promise<FeedBatch>;
   /** Retained start and committed end. */
   ends(topic: string, partition: number): Promise<TopicEnds>;

@@ -1,18 +1,15 @@
-// The broker is killed, restarted, away at the start, frozen, behind a bad line, while three tables are changed:
-// the pipeline waits and goes on, and a stranger finds every committed change once.
+// The broker is killed, restarted, away at the start, frozen, while three tables are
+// changed: the pipeline waits and goes on, and a stranger finds every committed change once.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startKafka } from '../support/kafka.ts';
-import { type Flow, setFlow } from '../support/kafka-flow.ts';
-import { pickNodes } from '../support/kafka-install.ts';
+import { KafkaFlow } from '../support/kafka-flow.ts';
 import { startKafkaStage } from '../support/kafka-stage.ts';
 import { atLevel } from '../support/level.ts';
 import { until } from '../support/polling.ts';
 import { startPostgres } from '../support/postgres.ts';
 import { RUN, statusOf, UNTIL } from '../support/stage.ts';
-import { startProxy } from '../support/tcp-proxy.ts';
-import type { Running } from '../support/varve.ts';
+import { endOf, type Running } from '../support/varve.ts';
 
 const ROUNDS = atLevel({ test: 1, all: 2, deep: 20 });
 /** So that a broker which is frozen is given up soon. */
@@ -26,30 +23,14 @@ test.after(() => server[Symbol.asyncDispose]());
 
 const streaming = /"msg":"streaming"/;
 
-const flowOf = (brokers = kafka.brokers): Promise<Flow> =>
-  setFlow(server, { brokers, registry: registry.url, more: TIMES });
-
-const stop = async (running: Running): Promise<void> => {
-  running.kill('SIGTERM');
-  const { code, stderr } = await running.finished;
-  assert.equal(code, 0, stderr);
-};
-
-/** A change that is made now is in the checkpoint at last. */
-const movesOn = async ({ pipeline, sql }: Flow, running: Running): Promise<void> => {
-  const { resume } = await statusOf(pipeline);
-  await sql("insert into notes values (0, 'moves on')");
-  await until(async () => {
-    assert.equal(running.child.exitCode, null, 'it ended by itself');
-    return (await statusOf(pipeline)).resume !== resume;
-  });
-};
+const flowOf = (brokers = kafka.brokers): Promise<KafkaFlow> =>
+  KafkaFlow.set(server, { brokers, registry: registry.url, more: TIMES });
 
 /**
- * Goes on after a fault: as it is, or started again once an undecided transaction, which only a broker that was
- * killed leaves behind, was taken back. Gives how often that was.
+ * Goes on after a fault: as it is, or started again once an undecided transaction, which only a broker that
+ * was killed leaves behind, was taken back. Gives how often that was.
  */
-const goOn = async (flow: Flow, running: Running): Promise<{ running: Running; mended: number }> => {
+const goOn = async (flow: KafkaFlow, running: Running): Promise<{ running: Running; mended: number }> => {
   const { resume } = await statusOf(flow.pipeline);
   const isOver = (): boolean => running.child.exitCode !== null;
   await until(async () => isOver() || (await statusOf(flow.pipeline)).resume !== resume);
@@ -81,7 +62,7 @@ test(`a broker that is killed ${ROUNDS} times under load`, async (t) => {
   }
   await load.stop();
   t.diagnostic(`hanging transactions taken back: ${mended}`);
-  await stop(running);
+  await endOf(running);
   await flow.assertWhole();
 });
 
@@ -96,10 +77,10 @@ test(`a broker that is restarted ${ROUNDS} times under load`, async () => {
     await sleep(1000);
     await kafka.stop();
     await kafka.restart();
-    await movesOn(flow, running);
+    await flow.movesOn(running);
   }
   await load.stop();
-  await stop(running);
+  await endOf(running);
   await flow.assertWhole();
 });
 
@@ -118,7 +99,7 @@ test('a broker that is down at the start is waited for', async () => {
     await kafka.restart();
   }
   await running.saw(streaming);
-  await stop(running);
+  await endOf(running);
   await flow.assertWhole();
 });
 
@@ -133,40 +114,8 @@ test('a broker that stands still for longer than any answer may take', async () 
   kafka.pause();
   await sleep(12_000);
   kafka.resume();
-  await movesOn(flow, running);
+  await flow.movesOn(running);
   await load.stop();
-  await stop(running);
+  await endOf(running);
   await flow.assertWhole();
-});
-
-test('a line that is slow, and that dies without a word', async () => {
-  const [ports] = await pickNodes(1);
-  assert.ok(ports);
-  const proxy = await startProxy(ports.client, { delayMs: 20 });
-  const near = `INTERNAL://127.0.0.1:${ports.internal}`;
-  await using far = await startKafka({
-    settings: {
-      'controller.quorum.voters': `1@127.0.0.1:${ports.controller}`,
-      listeners: `CLIENT://127.0.0.1:${ports.client},${near},CONTROLLER://127.0.0.1:${ports.controller}`,
-      'advertised.listeners': `CLIENT://127.0.0.1:${proxy.port},${near}`,
-    },
-  });
-  assert.equal(far.pids().length, 1);
-  await using flow = await flowOf([`127.0.0.1:${proxy.port}`]);
-  await flow.pipeline.run(UNTIL);
-  await flow.noteSeam();
-  const running = flow.pipeline.start(RUN);
-  await running.saw(streaming);
-  const load = flow.startLoad();
-  for (let round = 0; round < ROUNDS; round++) {
-    await sleep(1000);
-    proxy.freeze();
-    await sleep(5000);
-    proxy.thaw();
-    await movesOn(flow, running);
-  }
-  await load.stop();
-  await stop(running);
-  await flow.assertWhole();
-  proxy.close();
 });

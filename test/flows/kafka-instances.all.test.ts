@@ -1,13 +1,15 @@
-// Two processes of one pipeline over Kafka, and one that stood still for too long: whoever is at work is never
-// disturbed, who takes over fences who was there before, and what a stranger reads is whole and there once.
+// Two processes of one pipeline over Kafka, and one that stood still for too long: whoever is at work is
+// never disturbed, who takes over fences who was there before, and what a stranger reads is whole and there
+// once.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Flow, setFlow } from '../support/kafka-flow.ts';
+import { KafkaFlow } from '../support/kafka-flow.ts';
 import { startKafkaStage } from '../support/kafka-stage.ts';
 import { until } from '../support/polling.ts';
 import { startPostgres } from '../support/postgres.ts';
 import { RUN, statusOf, UNTIL } from '../support/stage.ts';
+import { endOf } from '../support/varve.ts';
 
 /** A walsender whose client stands still is gone after this. */
 const SENDER_MS = 2000;
@@ -22,8 +24,8 @@ test.after(() => server[Symbol.asyncDispose]());
 const streaming = /"msg":"streaming"/;
 const waiting = /"kind":"log_busy"/;
 
-const flowOf = (): Promise<Flow> =>
-  setFlow(server, {
+const flowOf = (): Promise<KafkaFlow> =>
+  KafkaFlow.set(server, {
     brokers: stage.kafka.brokers,
     registry: stage.registry.url,
     more: [`transaction_timeout_ms: ${TRANSACTION_MS}`, 'max_transaction_ms: 1000'],
@@ -45,8 +47,7 @@ test('a second process waits with log_busy, and takes over when the first one is
   await first.finished;
   await second.saw(streaming);
   await load.stop();
-  second.kill('SIGTERM');
-  assert.equal((await second.finished).code, 0);
+  await endOf(second);
   await flow.assertWhole();
 });
 
@@ -62,11 +63,8 @@ test('a second process never fences the first during its initial snapshot', asyn
   await flow.noteSeam();
   await sleep(1000);
   assert.equal(first.child.exitCode, null, 'the first one was disturbed');
-  for (const one of [second, first]) {
-    one.kill('SIGTERM');
-    const { code, stderr } = await one.finished;
-    assert.equal(code, 0, `${one === first ? 'the first' : 'the second'}: ${stderr}`);
-  }
+  await endOf(second);
+  await endOf(first);
   await flow.assertWhole();
 });
 
@@ -86,9 +84,7 @@ test('a process that stood still for longer than a transaction may take goes on 
     assert.equal(running.child.exitCode, null, 'it did not go on');
   }
   await load.stop();
-  running.kill('SIGTERM');
-  const { code, stderr } = await running.finished;
-  assert.equal(code, 0, stderr);
+  await endOf(running);
   await flow.assertWhole();
 });
 
@@ -115,9 +111,7 @@ test('a zombie whose place was taken writes nothing more', async (t) => {
   await load.stop();
   zombie.kill('SIGTERM');
   await zombie.finished;
-  second.kill('SIGTERM');
-  const { code, stderr } = await second.finished;
-  assert.equal(code, 0, stderr);
+  await endOf(second);
   await flow.assertWhole();
 });
 
@@ -127,8 +121,7 @@ test('status is of the one at work, whoever else waits', async () => {
   await first.saw(streaming);
   const second = flow.pipeline.start(RUN);
   await second.saw(waiting);
-  second.kill('SIGTERM');
-  assert.equal((await second.finished).code, 0);
+  await endOf(second);
   assert.equal((await statusOf(flow.pipeline)).state, 'running', 'the one that waited said it was stopped');
   first.kill('SIGTERM');
   await first.finished;

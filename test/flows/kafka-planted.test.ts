@@ -14,12 +14,9 @@ const NOTES = 'public.notes';
 /** Transactions up to this audit row are in the snapshot. */
 const SEAM = 3n;
 
-const change = (
-  seq: number,
-  op: SourceChange['op'],
-  key: string | null,
-  value: string | null,
-): SourceChange => ({
+type Said = readonly [seq: number, op: SourceChange['op'], key: string | null, value: string | null];
+
+const change = (...[seq, op, key, value]: Said): SourceChange => ({
   seq: BigInt(seq),
   table: key === null && op !== 't' ? NOTES : LEDGER,
   op,
@@ -133,7 +130,7 @@ const FAULTS: Readonly<Record<string, { records: TopicRecord[]; says: RegExp }>>
   },
   'a pair that is swapped with its order': {
     records: instead(find('12', 'u', '1'), { after: ['1', 'AA'] }),
-    says: /transaction 12: change 1 of 3 is u public.ledger 1 1\|A, and the topic has u public.ledger 1 1\|AA/,
+    says: /change 1 of 3 is u public.ledger 1 1\|A, and the topic has u public.ledger 1 1\|AA/,
   },
   'a duplicate': {
     records: sorted([...RIGHT, { ...find('13', 'c', '3'), offset: 999n }]),

@@ -1,15 +1,15 @@
-// A schema registry that is away, or that refuses a schema: nobody misses it as long as nothing new is said, what
-// is new waits for it, and nothing is lost on the way.
+// A schema registry that is away, or that refuses a schema: nobody misses it as long as nothing new is said,
+// what is new waits for it, and nothing is lost on the way.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FaultyRegistry } from '../support/faulty-registry.ts';
 import { startKafka } from '../support/kafka.ts';
-import { type Flow, setFlow } from '../support/kafka-flow.ts';
+import { KafkaFlow } from '../support/kafka-flow.ts';
 import { until } from '../support/polling.ts';
 import { startPostgres } from '../support/postgres.ts';
 import { startRegistry } from '../support/schema-registry.ts';
 import { RUN, readCurrent, statusOf, UNTIL } from '../support/stage.ts';
-import type { Running } from '../support/varve.ts';
+import { endOf } from '../support/varve.ts';
 
 const kafka = await startKafka();
 test.after(() => kafka[Symbol.asyncDispose]());
@@ -18,21 +18,9 @@ test.after(() => server[Symbol.asyncDispose]());
 
 const streaming = /"msg":"streaming"/;
 
-const stop = async (running: Running): Promise<void> => {
-  running.kill('SIGTERM');
-  const { code, stderr } = await running.finished;
-  assert.equal(code, 0, stderr);
-};
-
-/** What `status` calls its checkpoint has moved on since. */
-const movesOn = async ({ pipeline }: Flow): Promise<void> => {
-  const { resume } = await statusOf(pipeline);
-  await until(async () => (await statusOf(pipeline)).resume !== resume);
-};
-
 test('a registry that goes away is not missed until something new is said', async () => {
   await using registry = await startRegistry();
-  await using flow = await setFlow(server, { brokers: kafka.brokers, registry: registry.url });
+  await using flow = await KafkaFlow.set(server, { brokers: kafka.brokers, registry: registry.url });
   await flow.pipeline.run(UNTIL);
   await flow.noteSeam();
   const running = flow.pipeline.start(RUN);
@@ -48,34 +36,34 @@ test('a registry that goes away is not missed until something new is said', asyn
   await registry.restart();
   await until(async () => (await readCurrent(flow, 'later').catch(() => [])).length === 1);
   await load.stop();
-  await stop(running);
+  await endOf(running);
   await flow.assertWhole();
 });
 
 test('with the registry down, a start waits for it and then goes on', async () => {
   await using registry = await startRegistry();
-  await using flow = await setFlow(server, { brokers: kafka.brokers, registry: registry.url });
+  await using flow = await KafkaFlow.set(server, { brokers: kafka.brokers, registry: registry.url });
   await registry.stop();
   const first = flow.pipeline.start(RUN);
   await first.saw(/"kind":"registry_unreachable"/);
   await registry.restart();
   await first.saw(streaming);
   await flow.noteSeam();
-  await stop(first);
+  await endOf(first);
   await registry.stop();
   await flow.sql("insert into notes values (1, 'while it was down')");
   const second = flow.pipeline.start(RUN);
   await second.saw(/registry_unreachable|"msg":"streaming"/);
   await registry.restart();
   await second.saw(streaming);
-  await movesOn(flow);
-  await stop(second);
+  await flow.movesOn(second);
+  await endOf(second);
   await flow.assertWhole();
 });
 
 test('a schema that the registry refuses holds up its table alone, and nothing is lost', async () => {
   await using registry = await FaultyRegistry.start();
-  await using flow = await setFlow(server, { brokers: kafka.brokers, registry: registry.url });
+  await using flow = await KafkaFlow.set(server, { brokers: kafka.brokers, registry: registry.url });
   await flow.pipeline.run(UNTIL);
   await flow.noteSeam();
   registry.fault = ({ method, path }) =>
@@ -91,9 +79,9 @@ test('a schema that the registry refuses holds up its table alone, and nothing i
   await running.saw(/public\.pairs.*incompatible|incompatible.*public\.pairs/s);
   await flow.sql("insert into notes values (4711, 'goes on')");
   assert.equal(running.child.exitCode, null, 'one table stopped all of them');
-  await movesOn(flow);
+  await flow.movesOn(running);
   await load.stop();
-  await stop(running);
+  await endOf(running);
   registry.fault = () => null;
   await flow.assertWhole({ wholeUpTo: 0 });
 });

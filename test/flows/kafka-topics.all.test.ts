@@ -1,9 +1,9 @@
-// Topics that somebody changes under a pipeline that runs, and a record that no topic takes: the pipeline stops
-// with the reason, and what cannot be published is not forgotten.
+// Topics that somebody changes under a pipeline that runs, and a record that no topic takes: the pipeline
+// stops with the reason, and what cannot be published is not forgotten.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import kafkajs from 'kafkajs';
-import { type Flow, setFlow } from '../support/kafka-flow.ts';
+import { KafkaFlow } from '../support/kafka-flow.ts';
 import { KAFKA_PARTITIONS, startKafkaStage } from '../support/kafka-stage.ts';
 import { startPostgres } from '../support/postgres.ts';
 import { RUN, statusOf, UNTIL } from '../support/stage.ts';
@@ -15,8 +15,8 @@ test.after(() => server[Symbol.asyncDispose]());
 
 const streaming = /"msg":"streaming"/;
 
-const flowOf = (more: readonly string[] = []): Promise<Flow> =>
-  setFlow(server, { brokers: stage.kafka.brokers, registry: stage.registry.url, more });
+const flowOf = (more: readonly string[] = []): Promise<KafkaFlow> =>
+  KafkaFlow.set(server, { brokers: stage.kafka.brokers, registry: stage.registry.url, more });
 
 const withAdmin = async (act: (admin: kafkajs.Admin) => Promise<unknown>): Promise<void> => {
   const kafka = new kafkajs.Kafka({ brokers: [...stage.kafka.brokers], logLevel: kafkajs.logLevel.NOTHING });
@@ -37,7 +37,7 @@ const maxBytes = (topic: string, value: string) => (admin: kafkajs.Admin) =>
     ],
   });
 
-test('a topic that is deleted under the running pipeline stops it, and it is not made again in silence', async () => {
+test('a topic that is deleted under the running pipeline stops it, and is not made anew', async () => {
   await using flow = await flowOf();
   await flow.pipeline.run(UNTIL);
   const running = flow.pipeline.start(RUN);
@@ -67,7 +67,7 @@ test('partitions that are added to a live topic are refused, with both numbers',
   assert.match(stdout, new RegExp(`${KAFKA_PARTITIONS}.*${count}`));
 });
 
-test('a record that its topic does not take stops the pipeline by name; with a higher limit it goes on', async () => {
+test('a record that its topic does not take stops the pipeline; with a higher limit it goes on', async () => {
   await using flow = await flowOf();
   await flow.pipeline.run(UNTIL);
   await flow.noteSeam();
@@ -75,7 +75,8 @@ test('a record that its topic does not take stops the pipeline by name; with a h
   await withAdmin(maxBytes(topic, '20000'));
   await flow.sql("insert into pairs values (1, 1, 'small') on conflict do nothing");
   await flow.sql(
-    "insert into pairs values (77, 78, (select string_agg(md5(g::text), '') from generate_series(1, 2000) g))",
+    `insert into pairs values
+       (77, 78, (select string_agg(md5(g::text), '') from generate_series(1, 2000) g))`,
   );
   const { stdout, stderr } = await flow.pipeline.run([...RUN, '--json'], 1);
   assert.equal(JSON.parse(stdout).error, 'record_too_large', stderr);

@@ -1,5 +1,5 @@
-// Several workers run one pipeline over Kafka: whoever comes, goes, hangs or is killed, every table goes on, and
-// in the end holds every version once.
+// Several workers run one pipeline over Kafka: whoever comes, goes, hangs or is killed, every table goes on,
+// and in the end holds every version once.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,7 +10,7 @@ import { atLevel } from '../support/level.ts';
 import { askOracle, auditMoment, compareWithOracle, installOracle } from '../support/oracle.ts';
 import { until } from '../support/polling.ts';
 import { startPostgres } from '../support/postgres.ts';
-import { RUN, type Stage, setStage, UNTIL } from '../support/stage.ts';
+import { RUN, setStage, UNTIL } from '../support/stage.ts';
 import { readTable } from '../support/table-rows.ts';
 import type { Running } from '../support/varve.ts';
 import { runWorkload } from '../support/workload.ts';
@@ -40,6 +40,7 @@ const setWorkers = async () => {
   await installOracle(client);
   let counted = 0;
   const loads = new Set<Load>();
+  const failed: string[] = [];
   const startLoad = (seed: number): Load => {
     const over = new AbortController();
     const options = { seed, keys: 40, truncates: true, keyChanges: true, pauseMs: 20 };
@@ -62,6 +63,7 @@ const setWorkers = async () => {
   };
   /** Every table has come to the newest version. */
   const isCounted = async (version: number): Promise<boolean> => {
+    assert.deepEqual(failed, [], 'a worker failed');
     for (const name of COUNTERS) {
       const { rows } = await readTable(stage.tables, name).catch(() => ({ rows: [] }));
       if (!rows.some(({ v }) => Number(v) >= version)) return false;
@@ -87,14 +89,21 @@ const setWorkers = async () => {
     }
     compareWithOracle(await askOracle(client), await readLedger(stage.tables), { since });
   };
+  const startWorker = (): Running => {
+    const worker = stage.pipeline.start(RUN);
+    void worker.finished.then(({ code, stderr }) => {
+      if (code !== 0 && code !== null) failed.push(stderr.slice(-3000));
+    });
+    return worker;
+  };
   const dispose = async (): Promise<void> => {
     for (const load of loads) await load.stop();
     await client.end();
     await stage[Symbol.asyncDispose]();
   };
   return {
-    stage,
     client,
+    startWorker,
     startLoad,
     count,
     isCounted,
@@ -103,8 +112,6 @@ const setWorkers = async () => {
     [Symbol.asyncDispose]: dispose,
   };
 };
-
-const start = ({ pipeline }: Stage): Running => pipeline.start(RUN);
 
 const end = async (worker: Running): Promise<void> => {
   worker.kill('SIGTERM');
@@ -116,15 +123,14 @@ test('workers come and go every two seconds, one hangs: every table goes on', {
   timeout: 400_000,
 }, async () => {
   await using work = await setWorkers();
-  const { stage } = work;
-  const steady = [start(stage), start(stage)];
+  const steady = [work.startWorker(), work.startWorker()];
   await until(() => work.isCounted(0));
   const since = await auditMoment(work.client);
   const load = work.startLoad(1);
   const guests: Running[] = [];
   const rounds = atLevel({ test: 2, all: 6, deep: 40 });
   for (let round = 0; round < rounds; round++) {
-    guests.push(start(stage));
+    guests.push(work.startWorker());
     await sleep(2000);
     const [oldest] = guests;
     if (guests.length > 2 && oldest !== undefined) await end(guests.shift() ?? oldest);
@@ -147,18 +153,17 @@ test('the one that captures is killed, and another hangs: a third takes over, an
   timeout: 400_000,
 }, async () => {
   await using work = await setWorkers();
-  const { stage } = work;
-  const first = start(stage);
+  const first = work.startWorker();
   await first.saw(/"msg":"streaming"/);
   const since = await auditMoment(work.client);
   const load = work.startLoad(2);
-  const second = start(stage);
+  const second = work.startWorker();
   await second.saw(/"kind":"log_busy"/);
   await work.seeCounted();
   first.kill('SIGKILL');
   await second.saw(/"msg":"streaming"/);
   await work.seeCounted();
-  const third = start(stage);
+  const third = work.startWorker();
   await third.saw(/"kind":"log_busy"/);
   second.kill('SIGSTOP');
   await third.saw(/"msg":"streaming"/);
@@ -176,8 +181,7 @@ test('the one that captures is killed, and another hangs: a third takes over, an
 
 test('the brokers die and come back while there are workers', { timeout: 400_000 }, async () => {
   await using work = await setWorkers();
-  const { stage } = work;
-  const workers = [start(stage), start(stage), start(stage)];
+  const workers = [work.startWorker(), work.startWorker(), work.startWorker()];
   await until(() => work.isCounted(0));
   const since = await auditMoment(work.client);
   const load = work.startLoad(3);

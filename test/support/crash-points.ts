@@ -35,7 +35,7 @@ const PRELUDES: Readonly<Record<string, (stage: Stage) => Promise<void>>> = {
   },
 };
 
-export type CrashSuite = {
+type CrashSuite = {
   /** Makes the audit and the tables that it is about; the ledger is one of them. */
   install(admin: Client): Promise<void>;
   /** `name` is the pipeline's: another one each time. */

@@ -3,7 +3,7 @@
 import { type SecureBroker, startKafka } from './kafka.ts';
 import { startRegistry } from './schema-registry.ts';
 
-export type KafkaStage = {
+type KafkaStage = {
   readonly kafka: SecureBroker;
   readonly registry: Awaited<ReturnType<typeof startRegistry>>;
   /** For `PipelineOptions.topic`; `more` is YAML of the `topic:` block, a line each. */

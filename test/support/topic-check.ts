@@ -1,5 +1,5 @@
-// Owns the comparison of what stands on the topics with what the source's audit says was committed: over plain
-// values, so that a fault can be planted in them. Reads nothing; knows no Kafka client and no database.
+// Owns the comparison of what stands on the topics with what the source's audit says was committed: over
+// plain values, so that a fault can be planted in them. Reads nothing; knows no Kafka client and no database.
 import assert from 'node:assert/strict';
 import { type Order, parseOrder, transactionOf } from '../../src/change/order.ts';
 import {
@@ -148,9 +148,9 @@ const checkWhole = (tx: string, records: readonly TopicRecord[]): void => {
 };
 
 /**
- * Every committed change once, in the source's order for each key, in whole transactions, and nothing else; the
- * changes that no record tells of are those that the snapshot's rows hold. `records`: by topic, partition and
- * offset. Throws an AssertionError that names the place.
+ * Every committed change once, in the source's order for each key, in whole transactions, and nothing else;
+ * the changes that no record tells of are those that the snapshot's rows hold. `records`: by topic, partition
+ * and offset. Throws an AssertionError that names the place.
  */
 export const checkTopics = (
   source: readonly SourceTransaction[],

@@ -1,5 +1,5 @@
-// Owns watching a pipeline that runs: what it claims to be safe, by its checkpoint and to its source, and where
-// the partitions end right after. What the claims are worth is judged later, by who knows every record.
+// Owns watching a pipeline that runs: what it claims to be safe, by its checkpoint and to its source, and
+// where the partitions end right after. What the claims are worth is judged later, by who knows every record.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs from 'kafkajs';

@@ -1,5 +1,5 @@
-// Owns the source's own account of what it committed, for comparing with topics: the ledger's audit, and that of
-// two tables more, one of them without a key. Knows no topic.
+// Owns the source's own account of what it committed, for comparing with topics: the ledger's audit, and that
+// of two tables more, one of them without a key. Knows no topic.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { canonicalImage, type Image, installOracle } from './oracle.ts';

@@ -1,5 +1,5 @@
-// Owns reading a pipeline's topics as a stranger does: kafkajs as a read_committed consumer, avsc, the registry
-// over HTTP. Uses none of Varve's readers.
+// Owns reading a pipeline's topics as a stranger does: kafkajs as a read_committed consumer, avsc, the
+// registry over HTTP. Uses none of Varve's readers.
 import { createHash, randomUUID } from 'node:crypto';
 import { zstdDecompressSync } from 'node:zlib';
 import kafkajs, { type EachBatchPayload, type IHeaders, type KafkaMessage } from 'kafkajs';
@@ -204,7 +204,9 @@ const atomicWrites = (state: readonly Fetched[]): Map<string, string> => {
   return names;
 };
 
-/** The tables' records, by topic, partition and offset. Every one has its atomic write, where there are any. */
+/**
+ * The tables' records, by topic, partition and offset. Every one has its atomic write, where there are any.
+ */
 export const readTopics = async (topics: Topics): Promise<TopicRecord[]> => {
   const { prefix, registry } = topics;
   const kafka = connect(topics);

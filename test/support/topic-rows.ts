@@ -1,5 +1,5 @@
-// Owns the words in which a source and its topics are compared: committed changes, records, rows as plain text.
-// Knows no Kafka client and no database.
+// Owns the words in which a source and its topics are compared: committed changes, records, rows as plain
+// text. Knows no Kafka client and no database.
 import type { Order } from '../../src/change/order.ts';
 
 /** A row as text, one value a column; undefined: the source did not send it, so it is as it was. */

@@ -1,8 +1,10 @@
-// Owns the comparison of a snapshot's rows with the changes that no streamed record tells of: together they are
-// everything that came before the seam.
+// Owns the comparison of a snapshot's rows with the changes that no streamed record tells of: together they
+// are everything that came before the seam.
 import assert from 'node:assert/strict';
 import { parseOrder } from '../../src/change/order.ts';
 import { type RowImage, type SourceChange, sameImage, show, type TopicRecord } from './topic-rows.ts';
+
+const tell = (rows: readonly RowImage[]): string => rows.map(show).join(', ') || 'no row';
 
 /** Rows of one table: by key, or without a key by what they hold. */
 class Rows {
@@ -34,16 +36,15 @@ class Rows {
       const [own, others] = [this.#rows.get(name) ?? [], other.#rows.get(name) ?? []];
       const isSame =
         own.length === others.length && own.every((image, at) => sameImage(image, others[at] ?? null));
-      if (!isSame)
-        return `${name}: ${own.map(show).join(', ') || 'no row'}, not ${others.map(show).join(', ') || 'a row'}`;
+      if (!isSame) return `${name}: ${tell(own)}, not ${tell(others)}`;
     }
     return null;
   }
 }
 
 /**
- * Nothing of a key that a record tells of may come before what no record tells of. Rows without a key are locked
- * by nobody, so that their audit has no such order.
+ * Nothing of a key that a record tells of may come before what no record tells of. Rows without a key are
+ * locked by nobody, so that their audit has no such order.
  */
 const checkSeam = (table: string, unseen: readonly SourceChange[], told: readonly SourceChange[]): void => {
   const first = new Map<string | null, bigint>();

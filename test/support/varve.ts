@@ -19,6 +19,13 @@ export type Running = {
   saw(pattern: RegExp): Promise<void>;
 };
 
+/** Asks a run to end, and sees it end well. */
+export const endOf = async (running: Running): Promise<void> => {
+  running.kill('SIGTERM');
+  const { code, signal, stderr } = await running.finished;
+  if (code !== 0) throw new Error(`it ended with ${code ?? signal}: ${stderr}`);
+};
+
 export type TestPipeline = {
   readonly directory: string;
   readonly file: string;

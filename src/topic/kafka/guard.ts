@@ -41,7 +41,7 @@ export const refuseHanging = async (
   for (let pauseMs: number = PAUSE_MS.first; ; pauseMs = Math.min(pauseMs * 2, PAUSE_MS.most)) {
     const [first, ...others] = await findUndecided(client, topics);
     if (first === undefined) return;
-    if (performance.now() > until) throw hanging(first, others.length);
+    if (performance.now() > until || closing.aborted) throw hanging(first, others.length);
     await sleep(pauseMs, undefined, { signal: closing }).catch(() => undefined);
   }
 };

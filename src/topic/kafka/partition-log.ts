@@ -41,6 +41,8 @@ const bytesOf = (batches: readonly Uint8Array[]): number =>
 export class PartitionLog {
   readonly topic: PinnedTopic;
   readonly partition: number;
+  /** A poll waits at the broker for what comes here. */
+  isPolled = false;
   readonly #reading: Reading;
   readonly #facts: { topic: string; partition: number };
   /** Leader epoch of the record before this offset, as this feed read it. */
@@ -50,6 +52,8 @@ export class PartitionLog {
   #idleAt: bigint | null = null;
   #isRead = false;
   #kept: Kept | null = null;
+  /** A poll found nothing here since the last read. */
+  #emptyAt: bigint | null = null;
 
   constructor(topic: PinnedTopic, partition: number, reading: Reading) {
     this.topic = topic;
@@ -60,8 +64,9 @@ export class PartitionLog {
 
   /** As `Feed.read`. What lies past the committed end, but is there, reads as the end: it is not decided. */
   async read({ from, maxBytes }: ReadRange): Promise<FeedBatch> {
-    this.#idleAt = null;
     this.#isRead = true;
+    if (this.#isKnownEmpty(from)) return { partition: this.partition, batches: [], nextOffset: from };
+    this.#idleAt = null;
     let at = from;
     for (;;) {
       const found = this.#takeKept(at, maxBytes) ?? (await this.#fetch(at, maxBytes));
@@ -70,6 +75,13 @@ export class PartitionLog {
       if (nextOffset === at || batches.length > 0) return { partition: this.partition, batches, nextOffset };
       at = nextOffset;
     }
+  }
+
+  /** No question is worth asking: a poll has just been answered, or its answer is to come. */
+  #isKnownEmpty(from: bigint): boolean {
+    const isEmpty = this.#idleAt === from && (this.isPolled || this.#emptyAt === from);
+    this.#emptyAt = null;
+    return isEmpty && this.#kept === null;
   }
 
   /**
@@ -137,7 +149,10 @@ export class PartitionLog {
     // The next read asks for itself, and gets the refusal with its own patience.
     if (fetched.error !== 0 || fetched.divergedAt !== null) return true;
     const kept = this.#judge(from, fetched);
-    if (kept.nextOffset === from) return false;
+    if (kept.nextOffset === from) {
+      this.#emptyAt = from;
+      return false;
+    }
     if (this.#isRead) this.#kept = kept;
     else this.#idleAt = kept.nextOffset;
     return true;

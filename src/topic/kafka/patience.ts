@@ -14,8 +14,8 @@ type Patience = {
   refresh: () => Promise<void>;
   /** Ends the waiting: whoever owns the connection is closing it. */
   closing: AbortSignal;
-  /** Before the second attempt; the pauses grow from there. */
-  firstPauseMs?: number;
+  /** Before the second attempt, from where the pauses grow, and where they stop growing. */
+  pauseMs?: { first: number; most: number };
 };
 
 /**
@@ -24,10 +24,10 @@ type Patience = {
  */
 export const persist = async <Value>(
   attempt: () => Promise<Value>,
-  { what, limitMs, refresh, closing, firstPauseMs = PAUSE_MS.first }: Patience,
+  { what, limitMs, refresh, closing, pauseMs: pauses = PAUSE_MS }: Patience,
 ): Promise<Value> => {
   const until = performance.now() + limitMs;
-  for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, PAUSE_MS.most)) {
+  for (let pauseMs = pauses.first; ; pauseMs = Math.min(pauseMs * 2, pauses.most)) {
     try {
       return await attempt();
     } catch (thrown) {

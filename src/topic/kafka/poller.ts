@@ -29,7 +29,6 @@ const RECHECK_MS = 1000;
 export class Poller {
   readonly #options: PollerOptions;
   readonly #polls = new Map<string, Promise<void>>();
-  readonly #polled = new Set<PartitionLog>();
   readonly #waiters = new Set<() => void>();
   #news = 0;
   #keptAtMs = 0;
@@ -75,12 +74,12 @@ export class Poller {
     if (room <= 0) return;
     for (const [node, waiting] of Map.groupBy(await this.#waiting(), ({ node: at }) => at)) {
       const lane = LANES.find((name) => !this.#polls.has(`${node} ${name}`));
-      const fresh = waiting.filter(({ log }) => !this.#polled.has(log));
+      const fresh = waiting.filter(({ log }) => !log.isPolled);
       if (lane === undefined || fresh.length === 0) continue;
-      for (const { log } of fresh) this.#polled.add(log);
+      for (const { log } of fresh) log.isPolled = true;
       const key = `${node} ${lane}`;
       const poll = this.#poll(node, lane, { waiting: fresh, maxBytes: room }).finally(() => {
-        for (const { log } of fresh) this.#polled.delete(log);
+        for (const { log } of fresh) log.isPolled = false;
         this.#polls.delete(key);
         this.#ended++;
         this.#stir();

@@ -36,6 +36,8 @@ type ProducerSettings = {
  * again.
  */
 const MOST_IN_FLIGHT = 5;
+/** The end of the last transaction takes a few of them. */
+const COORDINATOR_PAUSE_MS = { first: 1, most: 4 } as const;
 const RETRY_PAUSE_MS = { first: 2, most: 200 } as const;
 const NONE = { id: -1n, epoch: -1 } as const;
 /** The coordinator ends what is open by an epoch of its own first. */
@@ -122,7 +124,13 @@ export class KafkaProducer {
       if (id !== null && actionOf(answer.errorCode) === 'refresh') client.forgetCoordinator(id);
       throw kafkaError(answer.errorCode, what, { transactional_id: id });
     };
-    return persist(attempt, { what, limitMs, refresh: async () => undefined, closing, firstPauseMs: 1 });
+    return persist(attempt, {
+      what,
+      limitMs,
+      refresh: async () => undefined,
+      closing,
+      pauseMs: COORDINATOR_PAUSE_MS,
+    });
   }
 
   /** Gives each batch its place in its partition's sequence. */

@@ -7,8 +7,8 @@ import type { KafkaProducer } from './producer.ts';
 import { stateTopic } from './state-topic.ts';
 
 /**
- * Throws `fenced` when another instance has taken over. Without a sign of another one, and if the newest epoch
- * may be our own, it is taken again; whoever had it without having written is fenced by that.
+ * Throws `fenced` when another instance has taken over. Without a sign of another one, and if the newest
+ * epoch may be our own, it is taken again; whoever had it without having written is fenced by that.
  */
 export const takeOver = async (
   producer: KafkaProducer,

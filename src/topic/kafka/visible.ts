@@ -25,7 +25,7 @@ export const untilVisible = async (
     const committed = await listOffsets(client, left, 'committed');
     left = left.filter(({ offset, records }, at) => (committed[at] ?? -1n) < offset + BigInt(records));
     if (left.length === 0) return;
-    if (performance.now() > until) throw hidden(left);
+    if (performance.now() > until || closing.aborted) throw hidden(left);
     await sleep(pauseMs, undefined, { signal: closing }).catch(() => undefined);
   }
 };
