@@ -5,7 +5,7 @@ import { beginOptions } from './begin-options.ts';
 import { Capture } from './capture/capture.ts';
 import type { ResumePoint } from './change/event.ts';
 import type { Source } from './connector.ts';
-import { asVarveError, VarveError } from './errors.ts';
+import { asVarveError, type VarveError } from './errors.ts';
 import type { PipelineParts, RunOptions } from './pipeline-parts.ts';
 import { CAPTURE } from './progress.ts';
 import { retrying, TRIES_TO_END } from './retry.ts';
@@ -66,16 +66,10 @@ const captureOnce = async (parts: PipelineParts, options: RunOptions, signal: Ab
   }
 };
 
-/** Among workers this one is needed when the one that captures ends. Throws what is no such thing. */
-const mustWait = (thrown: unknown): VarveError => {
-  const error = asVarveError(thrown);
-  if (error.kind === 'log_busy') return error;
-  if (error.kind !== 'fenced') throw error;
-  const sentence = `Another worker has taken the capture over; this one stands by. ${error.message}`;
-  return new VarveError('log_busy', sentence, { facts: error.facts, cause: error });
-};
-
-/** As `captureOnce`, but somebody else's being at it is no failure. */
+/**
+ * As `captureOnce`, but that somebody else is at it is no failure: this one is needed when that one ends. Who was
+ * at it and has been replaced ends instead, as `fenced`: what else it believes of itself may be as old.
+ */
 const captureInTurn = async (
   parts: PipelineParts,
   options: RunOptions,
@@ -85,7 +79,8 @@ const captureInTurn = async (
     try {
       return await captureOnce(parts, options, signal);
     } catch (thrown) {
-      const error = mustWait(thrown);
+      const error = asVarveError(thrown);
+      if (error.kind !== 'log_busy') throw error;
       parts.onStandBy?.();
       if (error.message !== told) parts.progress.retrying(CAPTURE, error, STAND_BY_MS);
       told = error.message;

@@ -58,17 +58,22 @@ const runOne = async (context: Context, config: Config, stop: AbortSignal): Prom
   if (assembled === null) return;
   const { parts, telemetry } = assembled;
   const { progress } = parts;
-  let isWriter = false;
+  // Who has opened a topic of this machine holds its lock; elsewhere a writer must first become one.
+  const isAlwaysWriter = config.topic.kind === 'embedded';
+  let isWriter = isAlwaysWriter;
+  let isTold = false;
   const record = async (standing: Standing): Promise<void> => {
     if (isWriter) await recordStatus(parts, standing);
   };
   const onWriter = async (): Promise<void> => {
-    if (isWriter) return;
     isWriter = true;
+    if (isTold) return;
+    isTold = true;
     await record(progress.standing);
   };
   const onStandBy = (): void => {
-    isWriter = false;
+    isWriter = isAlwaysWriter;
+    isTold = false;
   };
   // What cannot be written down is said by the write that matters, and by the log.
   listener.onStanding = (standing) => void record(standing).catch(() => undefined);

@@ -163,13 +163,15 @@ const fetchAll = async (kafka: kafkajs.Kafka, topics: readonly string[]): Promis
       if (BigInt(high) > BigInt(low)) left.set(`${topic}/${partition}`, BigInt(high));
   await admin.disconnect();
   if (left.size === 0) return [];
-  const found: Fetched[] = [];
+  // By place: a consumer that begins anew begins from the start.
+  const found = new Map<string, Fetched>();
   const consumer = kafka.consumer({ groupId: `stranger-${randomUUID()}`, maxWaitTimeInMs: 100 });
   try {
     await consumer.connect();
     await consumer.subscribe({ topics: [...topics], fromBeginning: true });
     await new Promise<void>((resolve, reject) => {
-      consumer.on('consumer.crash', ({ payload }) => reject(payload.error));
+      // One whose coordinator is not there yet begins anew by itself.
+      consumer.on('consumer.crash', ({ payload: { restart, error } }) => void (restart || reject(error)));
       // Told of batches of markers alone, too, which nobody else is.
       consumer.on('consumer.end_batch_process', ({ payload }) => {
         const name = `${payload.topic}/${payload.partition}`;
@@ -179,14 +181,17 @@ const fetchAll = async (kafka: kafkajs.Kafka, topics: readonly string[]): Promis
       const eachBatch = async ({
         batch: { topic, partition, messages },
       }: EachBatchPayload): Promise<void> => {
-        for (const message of messages) found.push({ topic, partition, message: message as Batched });
+        for (const message of messages) {
+          const place = `${topic}/${partition}@${message.offset}`;
+          found.set(place, { topic, partition, message: message as Batched });
+        }
       };
       consumer.run({ autoCommit: false, eachBatch }).catch(reject);
     });
   } finally {
     await consumer.disconnect();
   }
-  return found;
+  return [...found.values()];
 };
 
 /** The state's record of each transaction lists its batches. */

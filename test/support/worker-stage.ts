@@ -1,5 +1,5 @@
-// Owns a pipeline that several workers run: load on the oracle's table, counters whose every version is known,
-// and what it means that all of it is folded once. Knows no fault.
+// Owns a pipeline that several workers run: load on the oracle's table, counters whose every version is
+// known, and what it means that all of it is folded once. Knows no fault.
 import assert from 'node:assert/strict';
 import pg from 'pg';
 import { readLedger } from './ledger-table.ts';

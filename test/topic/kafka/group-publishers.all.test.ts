@@ -1,5 +1,5 @@
-// That several workers write to one prefix without harm: dead letters go beside the one that captures, and who
-// was fenced can take over again, when asked once more.
+// That several workers write to one prefix without harm: dead letters go beside the one that captures, and
+// who was fenced can take over again, when asked once more.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { writeDeadLetters } from '../../../src/topic/dead-letters.ts';
