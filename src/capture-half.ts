@@ -67,8 +67,8 @@ const captureOnce = async (parts: PipelineParts, options: RunOptions, signal: Ab
 };
 
 /**
- * As `captureOnce`, but that somebody else is at it is no failure: this one is needed when that one ends. Who was
- * at it and has been replaced ends instead, as `fenced`: what else it believes of itself may be as old.
+ * As `captureOnce`, but that somebody else is at it is no failure: this one is needed when that one ends. Who
+ * was at it and has been replaced ends instead, as `fenced`: what else it believes of itself may be as old.
  */
 const captureInTurn = async (
   parts: PipelineParts,

@@ -8,7 +8,6 @@ import { type Context, readPipeline } from '../../src/cli/command.ts';
 import { makeOutput } from '../../src/cli/output.ts';
 import { embeddedTopic } from '../../src/cli/topic-embedded.ts';
 import type { Source } from '../../src/connector.ts';
-import { VarveError } from '../../src/errors.ts';
 import { runPipeline } from '../../src/pipeline.ts';
 import type { PipelineParts } from '../../src/pipeline-parts.ts';
 import type { PreparedTable } from '../../src/topic/prepared-table.ts';
@@ -24,12 +23,11 @@ const contextOf = (file: string): Context => ({
     kinds: ['postgres'],
     load: async () => (await import('../../connectors/postgres/connector.ts')).connector,
   },
-  topics: async (kind) =>
-    kind === 'kafka' ? (await import('../../src/cli/topic-kafka.ts')).kafkaTopic : embeddedTopic,
+  topics: async () => embeddedTopic,
   environment: process.env,
   usage: '',
   version: 'test',
-  listen: () => Promise.reject(new VarveError('usage', 'no listener here')),
+  listen: () => Promise.reject(new Error('no listener here')),
   onSecrets: () => undefined,
 });
 

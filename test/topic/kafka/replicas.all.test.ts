@@ -1,5 +1,5 @@
-// A partition that has too few replicas in sync takes nothing: the write waits, and is there once when they are
-// back.
+// A partition that has too few replicas in sync takes nothing: the write waits, and is there once when they
+// are back.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
