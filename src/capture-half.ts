@@ -40,7 +40,7 @@ const captureOnce = async (parts: PipelineParts, options: RunOptions, signal: Ab
   const source = await parts.source();
   try {
     // Who takes the topic over stops whoever has it: never somebody who is at work.
-    await source.verifyFree();
+    await source.claim();
     await parts.publisher.recover();
     await parts.onWriter?.();
     await goOnWithParked(parts);

@@ -34,8 +34,11 @@ export type Source = {
   prepare(tables: readonly TableName[]): Promise<void>;
   /** Drops what a crashed start of our own left behind. */
   dropUnused(): Promise<void>;
-  /** Throws `log_busy`, naming who: another process of this pipeline reads the log or the tables now. */
-  verifyFree(): Promise<void>;
+  /**
+   * Says to other processes of this pipeline that this one is at work, until its log is read, or it closes.
+   * Throws `log_busy`, naming who, while another one is.
+   */
+  claim(): Promise<void>;
   /** True when nothing of this pipeline exists in the source yet. */
   isFresh(): Promise<boolean>;
   /** Opens the log at a new point and fixes one state of the tables at the very same point. */

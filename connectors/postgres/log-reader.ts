@@ -35,6 +35,8 @@ export type LogReaderOptions<Table> = ReplicationRequest & {
   /** Filled for every event, for the `source` block. */
   position: SourcePosition;
   timing?: Partial<LogTiming>;
+  /** The server has begun to send: others can see that the log is being read. */
+  onStarted?: () => void;
 };
 
 const KEEPALIVE_BYTES = 18;
@@ -82,6 +84,7 @@ class PostgresLogReader<Table extends LogTable> implements LogReader<Table> {
       this.#confirmed,
     );
     this.#client = client;
+    this.#options.onStarted?.();
     if (this.#isClosed) await client.close();
     if (signal.aborted) client.interrupt();
     const interrupt = (): void => client.interrupt();

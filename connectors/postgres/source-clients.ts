@@ -9,6 +9,7 @@ import type { Settings } from './options.ts';
 import { compilePatterns } from './patterns.ts';
 import type { ReplicationRequest } from './replication-client.ts';
 import { attempt } from './source-attempt.ts';
+import { SourceClaim } from './source-claim.ts';
 
 const STATEMENT_TIMEOUT_MS = 120_000;
 /** Longer than a statement or a lock may take, so that only silence comes to it. A COPY is no question. */
@@ -16,6 +17,7 @@ const ANSWER_TIMEOUT_MS = 150_000;
 
 export class SourceClients {
   readonly settings: Settings;
+  readonly claim: SourceClaim;
   readonly #selects: (name: TableName) => boolean;
   readonly #known: (name: TableName) => TableSchema | null;
   readonly #opened: Promise<pg.Client>[] = [];
@@ -25,6 +27,7 @@ export class SourceClients {
   /** Throws `config_invalid` for patterns that cannot be read. */
   constructor(settings: Settings, known: (name: TableName) => TableSchema | null) {
     this.settings = settings;
+    this.claim = new SourceClaim(this);
     this.#selects = compilePatterns(settings.patterns);
     this.#known = known;
   }
@@ -83,6 +86,7 @@ export class SourceClients {
   }
 
   async close(): Promise<void> {
+    await this.claim.release();
     await Promise.all(this.#opened.map((client) => client.then(closeClient).catch(() => undefined)));
   }
 

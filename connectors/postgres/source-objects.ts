@@ -3,10 +3,9 @@
 import type pg from 'pg';
 import type { ResumePoint } from '../../src/change/event.ts';
 import type { TableName } from '../../src/change/schema.ts';
-import { VarveError } from '../../src/errors.ts';
 import { formatLsn } from './lsn.ts';
 import { dropPublication, ensurePublication } from './publication.ts';
-import { createSlot, dropSlot, holderText, readSlot, slotBusy } from './slot.ts';
+import { createSlot, dropSlot, readSlot, slotBusy } from './slot.ts';
 import type { SourceClients } from './source-clients.ts';
 
 const LOCK_TIMEOUT_MS = 60_000;
@@ -28,30 +27,6 @@ export const makeSlot = (clients: SourceClients): Promise<ResumePoint> =>
       return formatLsn((await createSlot(replication, side, request)).consistentPoint);
     }),
   );
-
-// A session that waits idle is a leftover or a question; one in a transaction reads tables.
-const READER_SQL = `
-  SELECT pid, application_name AS name, coalesce(host(client_addr), 'local') AS address
-    FROM pg_stat_activity
-   WHERE application_name = $1 AND datname = current_database() AND xact_start IS NOT NULL
-     AND pid <> pg_backend_pid() LIMIT 1`;
-
-/** Throws `log_busy` while another process of this pipeline reads the log, or tables for a snapshot. */
-export const verifyFree = (clients: SourceClients): Promise<void> =>
-  clients.ask('looking who else reads', async (side) => {
-    const slot = await readSlot(side, clients.settings.slot);
-    if (slot?.holder) throw slotBusy(slot);
-    const [reader] = (await side.query(READER_SQL, [clients.settings.applicationName])).rows;
-    if (reader === undefined) return;
-    const { pid, name: applicationName, address } = reader;
-    throw new VarveError(
-      'log_busy',
-      'Another process of this pipeline reads its tables: ' +
-        `${holderText({ pid, applicationName, address })}. This one waits. If that one is a leftover, end ` +
-        `it with SELECT pg_terminate_backend(${pid}).`,
-      { facts: { pid } },
-    );
-  });
 
 /**
  * Drops our slot. A process that bears our name and still holds it is ended: whoever calls this holds the

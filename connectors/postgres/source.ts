@@ -40,6 +40,7 @@ const makeSource = (clients: SourceClients, context: SourceContext): Source => {
       log: {
         ...request,
         position,
+        onStarted: () => void clients.claim.release(),
         resolve: async (relation) => (await clients.catalog()).resolve(relation),
       },
       facts: memory.facts,
@@ -60,7 +61,7 @@ const makeSource = (clients: SourceClients, context: SourceContext): Source => {
     },
     prepare: (tables) => objects.preparePublication(clients, tables),
     dropUnused: () => objects.removeSlot(clients),
-    verifyFree: () => objects.verifyFree(clients),
+    claim: () => clients.claim.take(),
     isFresh: async () => !(await objects.hasSlot(clients)),
     beginSnapshot: (request) => openSourceSnapshot({ clients, memory, position, ...request, beside: false }),
     snapshotMore: (request) => openSourceSnapshot({ clients, memory, position, ...request, beside: true }),

@@ -30,7 +30,7 @@ export const reset: Command = {
     const source = await openSource(context, config);
     try {
       // The embedded topic was locked; elsewhere only the source can tell that a daemon runs.
-      if (config.topic.kind !== 'embedded') await source.verifyFree();
+      if (config.topic.kind !== 'embedded') await source.claim();
       await source.reset();
     } finally {
       await source.close();

@@ -14,7 +14,7 @@ const acceptHole = async (context: Context, config: Config): Promise<void> => {
   const assembled = await assemble(context, config, {});
   const source = await assembled.parts.source();
   try {
-    await source.verifyFree();
+    await source.claim();
     await assembled.parts.publisher.recover();
     const { from, to } = await acceptGap(beginOptions(assembled.parts, source, []));
     await recordStatus(assembled.parts, STOPPED);
@@ -45,7 +45,7 @@ const verifyUnconfirmed = async (context: Context, config: Config, source: Sourc
 const abortHanging = async (context: Context, config: Config): Promise<void> => {
   const source = await openSource(context, config);
   try {
-    await source.verifyFree();
+    await source.claim();
     await verifyUnconfirmed(context, config, source);
     const aborted = await (await context.topics(config.topic.kind)).abortHanging(config);
     context.output.result(

@@ -51,6 +51,23 @@ test('a second process waits with log_busy, and takes over when the first one is
   await flow.assertWhole();
 });
 
+test('two that start at the same moment: one captures, one waits, none is stopped', async () => {
+  await using flow = await flowOf();
+  await flow.pipeline.run(UNTIL);
+  await flow.noteSeam();
+  for (let round = 0; round < 4; round++) {
+    const both = [flow.pipeline.start(RUN), flow.pipeline.start(RUN)];
+    await Promise.any(both.map((one) => one.saw(streaming)));
+    await Promise.any(both.map((one) => one.saw(waiting)));
+    await flow.sql(`insert into notes values (${round}, 'round')`);
+    await sleep(1000);
+    for (const one of both) assert.equal(one.child.exitCode, null, 'one was stopped');
+    for (const one of both) await endOf(one);
+  }
+  await flow.pipeline.run(UNTIL);
+  await flow.assertWhole();
+});
+
 test('a second process never fences the first during its initial snapshot', async () => {
   await using flow = await flowOf();
   const { sql, pipeline } = flow;
