@@ -4,12 +4,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KafkaFlow } from '../support/kafka-flow.ts';
+import { goOn } from '../support/kafka-go-on.ts';
 import { startKafkaStage } from '../support/kafka-stage.ts';
 import { atLevel } from '../support/level.ts';
-import { until } from '../support/polling.ts';
 import { startPostgres } from '../support/postgres.ts';
-import { RUN, statusOf, UNTIL } from '../support/stage.ts';
-import { endOf, type Running } from '../support/varve.ts';
+import { RUN, UNTIL } from '../support/stage.ts';
+import { endOf } from '../support/varve.ts';
 
 const ROUNDS = atLevel({ test: 1, all: 2, deep: 20 });
 /** So that a broker which is frozen is given up soon. */
@@ -25,23 +25,6 @@ const streaming = /"msg":"streaming"/;
 
 const flowOf = (brokers = kafka.brokers): Promise<KafkaFlow> =>
   KafkaFlow.set(server, { brokers, registry: registry.url, more: TIMES });
-
-/**
- * Goes on after a fault: as it is, or started again once an undecided transaction, which only a broker that
- * was killed leaves behind, was taken back. Gives how often that was.
- */
-const goOn = async (flow: KafkaFlow, running: Running): Promise<{ running: Running; mended: number }> => {
-  const { resume } = await statusOf(flow.pipeline);
-  const isOver = (): boolean => running.child.exitCode !== null;
-  await until(async () => isOver() || (await statusOf(flow.pipeline)).resume !== resume);
-  if (!isOver()) return { running, mended: 0 };
-  const { stderr } = await running.finished;
-  assert.match(stderr, /hanging_transaction/, stderr);
-  await flow.pipeline.run(['resume', 'pipeline.yaml', '--abort-hanging']);
-  const again = flow.pipeline.start(RUN);
-  await again.saw(streaming);
-  return { running: again, mended: 1 };
-};
 
 test(`a broker that is killed ${ROUNDS} times under load`, async (t) => {
   await using flow = await flowOf();
