@@ -61,7 +61,7 @@ export const recordTooLarge = ({ topic, key, bytes, limit }: Refused, cause: unk
     'record_too_large',
     `A change on ${topic} ${key === null ? 'of a table without key' : `with the key ${key}`} makes a ` +
       `record of ${bytes} bytes; the topic takes ${limit}. Nothing is published past it. Let the topic ` +
-      'take more (max.message.bytes), leave the column out, or say what becomes of such records: ' +
+      'take more (in Kafka, max.message.bytes), leave the column out, or say what becomes of such records: ' +
       'topic.oversized key_only, claim_check or dead_letter.',
     { facts: { topic, key, bytes, limit }, cause },
   );
