@@ -17,14 +17,7 @@ type Wanted = { slot: string; publications: readonly string[] };
 
 const checkSlot = (slot: string, row: SlotRow | undefined, database: string): void => {
   const name = JSON.stringify(slot);
-  if (row === undefined) {
-    throw new VarveError(
-      'log_missing',
-      `The replication slot ${name} does not exist any more. What was changed since then cannot be read; ` +
-        'start again with a snapshot.',
-      { facts: { slot } },
-    );
-  }
+  if (row === undefined) throw slotMissing(slot);
   if (row.plugin !== 'pgoutput' || row.database !== database) {
     throw new VarveError(
       'source_changed',
@@ -37,6 +30,14 @@ const checkSlot = (slot: string, row: SlotRow | undefined, database: string): vo
     throw slotLost(slot, row.invalidation_reason ?? null);
   if (row.active_pid !== null) throw slotBusy(slot, row.active_pid);
 };
+
+export const slotMissing = (slot: string): VarveError =>
+  new VarveError(
+    'log_missing',
+    `The replication slot ${JSON.stringify(slot)} does not exist any more. What was changed since then ` +
+      'cannot be read; start again with a snapshot.',
+    { facts: { slot } },
+  );
 
 export const slotLost = (slot: string, reason: string | null): VarveError =>
   new VarveError(

@@ -7,7 +7,13 @@ import { mapPostgresError } from './error-map.ts';
 import { formatLsn } from './lsn.ts';
 import { EPOCH_MICROS } from './pgoutput.ts';
 import { malformed } from './pgoutput-cursor.ts';
-import { checkStart, publicationMissing, slotBusy, slotLost } from './replication-client-checks.ts';
+import {
+  checkStart,
+  publicationMissing,
+  slotBusy,
+  slotLost,
+  slotMissing,
+} from './replication-client-checks.ts';
 import type { FrameBuffer } from './replication-frames.ts';
 import { ReplicationSocket } from './replication-socket.ts';
 
@@ -134,7 +140,7 @@ export class ReplicationClient {
         case 'S':
           break;
         case 'E':
-          throw this.#refusal();
+          throw this.#refusal(publicationMissing(this.#options.publications));
         case 'c': // CopyDone, CommandComplete, ReadyForQuery: a server that stops ends the stream
         case 'C':
         case 'Z':
@@ -191,7 +197,7 @@ export class ReplicationClient {
       while (frames.next()) {
         const type = String.fromCharCode(frames.type);
         if (type === 'W') return;
-        if (type === 'E') throw this.#refusal();
+        if (type === 'E') throw this.#refusal(slotMissing(this.#options.slot));
         if (type !== 'N' && type !== 'S') throw malformed(`has the unexpected frame type ${frames.type}`, 0);
       }
     }
@@ -216,12 +222,14 @@ export class ReplicationClient {
     );
   }
 
-  #refusal(): VarveError {
-    const { slot, publications } = this.#options;
+  /**
+   * @param missing what the server does not find at this time: the slot before the stream starts, then a
+   *   publication, as the catalog was where the log is read
+   */
+  #refusal(missing: VarveError): VarveError {
+    const { slot } = this.#options;
     const error = parseServerError(this.#socket.frames);
-    // The slot was there a moment ago, so what the stream does not find is a publication, seen at the
-    // slot's time.
-    if (error.code === '42704') return publicationMissing(publications);
+    if (error.code === '42704') return missing;
     if (error.code === '55006')
       return slotBusy(slot, Number(/PID (\d+)/.exec(error.message ?? '')?.[1]) || null);
     if (error.code === '55000') return slotLost(slot, error.message ?? null);

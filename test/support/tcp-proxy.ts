@@ -18,6 +18,7 @@ type Proxy = {
   /** New connections pass again; the frozen ones stay as they are. */
   thaw(): void;
   close(): void;
+  [Symbol.dispose](): void;
 };
 
 type Pair = { client: Socket; upstream: Socket; isDead: boolean };
@@ -67,6 +68,10 @@ export const startProxy = async (target: number, line: Line = {}): Promise<Proxy
     if (isFrozen) kill(pair);
   });
   await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const close = (): void => {
+    for (const { client, upstream } of pairs) for (const socket of [client, upstream]) socket.destroy();
+    proxy.close();
+  };
   return {
     port: (proxy.address() as AddressInfo).port,
     freeze: () => {
@@ -76,9 +81,7 @@ export const startProxy = async (target: number, line: Line = {}): Promise<Proxy
     thaw: () => {
       isFrozen = false;
     },
-    close: () => {
-      for (const { client, upstream } of pairs) for (const socket of [client, upstream]) socket.destroy();
-      proxy.close();
-    },
+    close,
+    [Symbol.dispose]: close,
   };
 };

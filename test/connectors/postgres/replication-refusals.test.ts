@@ -1,8 +1,10 @@
 // What each refusal of the server becomes: the kind, and what is named in the sentence.
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { VarveError } from '../../../src/errors.ts';
 import { startPostgres, type TestPostgres } from '../../support/postgres.ts';
+import { startProxy } from '../../support/tcp-proxy.ts';
 import {
   closeReaders,
   collect,
@@ -26,6 +28,14 @@ const insertEach = async (first: number, count: number): Promise<void> => {
   for (let id = first; id < first + count; id++) await server.query(`INSERT INTO t VALUES (${id}, 'v')`);
 };
 
+/** The last thing a reader says before it starts its stream is a setting. */
+const dropSlotBeforeStart = async (slot: string): Promise<void> => {
+  const asked = `SELECT 1 FROM pg_stat_activity
+    WHERE application_name = 'varve_test' AND query LIKE 'SET wal_sender_timeout%'`;
+  while ((await server.query(asked)).length === 0) await sleep(10);
+  await server.query('SELECT pg_drop_replication_slot($1)', [slot]);
+};
+
 describe('refusals', () => {
   const refused = async (place: LogPlace & ReaderExtras, kind: string, message: RegExp): Promise<void> => {
     const reader = openReader(server, place, place);
@@ -40,6 +50,17 @@ describe('refusals', () => {
   test('a slot that is gone', async () => {
     const place = await makeSlot(server);
     await refused({ ...place, slot: 'nobody' }, 'log_missing', /"nobody" does not exist/);
+  });
+
+  test('a slot that goes between the look at it and the start of its stream', async () => {
+    const place = await makeSlot(server);
+    // Far enough away for the slot to be dropped while the last answer before the start is under way.
+    using proxy = await startProxy(server.port, { delayMs: 150 });
+    const url = server.url.replace(`:${server.port}/`, `:${proxy.port}/`);
+    const dropped = dropSlotBeforeStart(place.slot);
+    const named = new RegExp(`slot "${place.slot}" does not exist any more`);
+    await refused({ ...place, url }, 'log_missing', named);
+    await dropped;
   });
 
   test('a publication that is gone, and one whose slot is older', async () => {
