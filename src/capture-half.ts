@@ -9,8 +9,8 @@ import { asVarveError, type VarveError } from './errors.ts';
 import type { PipelineParts, RunOptions } from './pipeline-parts.ts';
 import { CAPTURE } from './progress.ts';
 import { retrying, TRIES_TO_END } from './retry.ts';
-import { freeParked } from './topic/parked.ts';
 import { printState } from './topic/state.ts';
+import { becomeWriter, goOnWithParked } from './topic-writer.ts';
 
 const REMEMBER_MS = 60_000;
 const MEASURE_MS = 5000;
@@ -30,18 +30,10 @@ const measureBehind = async ({ progress }: PipelineParts, source: Source): Promi
   if (end !== null && progress.resume !== null) progress.behind(source.distance(progress.resume, end));
 };
 
-/** Changes that wait for their schema go on first, where the registry takes it by now. */
-const goOnWithParked = async ({ publisher, feed, config, progress }: PipelineParts): Promise<void> => {
-  const blocked = await freeParked({ publisher, feed, prefix: config.topic.prefix });
-  for (const table of blocked) progress.noticed({ kind: 'blocked', ...table });
-};
-
 const captureOnce = async (parts: PipelineParts, options: RunOptions, signal: AbortSignal): Promise<void> => {
   const source = await parts.source();
   try {
-    // Who takes the topic over stops whoever has it: never somebody who is at work.
-    await source.claim();
-    await parts.publisher.recover();
+    await becomeWriter(parts, source);
     await parts.onWriter?.();
     await goOnWithParked(parts);
     const end: ResumePoint | null = options.untilCaughtUp ? await source.end() : null;

@@ -1,9 +1,11 @@
 // Owns what a pipeline file says about the form of what is published, in the words of those who publish.
 import { type TableName, tableText } from './change/schema.ts';
 import type { Config } from './config.ts';
+import type { TopicConfig } from './config-topic.ts';
 import { openLocalStore, toFileUri } from './sinks/parquet/store-local.ts';
 import type { ClaimStore } from './topic/envelope-oversized.ts';
 import type { OutboxNotice, OutboxOptions } from './topic/outbox-options.ts';
+import type { SubjectStrategy } from './topic/subject.ts';
 
 /** Values under a directory, one file each, found by their URLs. */
 const claimsIn = (directory: string, uuid: () => string): ClaimStore => {
@@ -12,12 +14,17 @@ const claimsIn = (directory: string, uuid: () => string): ClaimStore => {
   return { locate, put: (name, value) => store.write(locate(name), value) };
 };
 
+/** An embedded topic files a schema under its text. */
+export const subjectsOf = (topic: TopicConfig): SubjectStrategy =>
+  topic.kind === 'kafka' ? topic.registry.subject_strategy : 'topic_name';
+
 type FormParts = { uuid: () => string; onNotice: (notice: OutboxNotice) => void };
 
 type Form = Pick<
   OutboxOptions,
   | 'names'
   | 'tombstones'
+  | 'subjects'
   | 'skip'
   | 'transactionTopic'
   | 'partitionsOf'
@@ -33,6 +40,7 @@ export const formOf = ({ topic }: Config, { uuid, onNotice }: FormParts): Form =
   const { partitions, partition_overrides, oversized, oversized_overrides, claim_check } = topic;
   return {
     ...form,
+    subjects: subjectsOf(topic),
     partitionsOf: (table: TableName) => partition_overrides[tableText(table)] ?? partitions,
     oversizedOf: (table: TableName) => oversized_overrides[tableText(table)] ?? oversized,
     ...(claim_check === null ? {} : { claims: claimsIn(claim_check.location, uuid) }),

@@ -36,11 +36,14 @@ test('tables have their own numbers of partitions and their own policies', () =>
     tables.map((table) => form.oversizedOf?.(table)),
     ['key_only', 'stop'],
   );
+  assert.equal(form.subjects, 'topic_name');
   assert.deepEqual([form.tombstones, form.skip, form.transactionTopic], [false, ['t'], true]);
   assert.equal(form.claims, undefined);
 });
 
 test('the embedded topic has one partition and takes everything', () => {
+  const byRecord = { ...KAFKA.registry, subject_strategy: 'record_name' };
+  assert.equal(formOf(parse({ ...KAFKA, registry: byRecord }), PARTS).subjects, 'record_name');
   const form = formOf(parse({ kind: 'embedded' }), PARTS);
   assert.deepEqual([form.partitionsOf, form.oversizedOf, form.claims], [undefined, undefined, undefined]);
 });

@@ -6,6 +6,7 @@ import type { Config } from '../config.ts';
 import type { Source } from '../connector.ts';
 import { VarveError } from '../errors.ts';
 import { type Checkpoint, readState, STATE_KEYS } from '../topic/state.ts';
+import { becomeWriter } from '../topic-writer.ts';
 import { assemble } from './assemble.ts';
 import { argument, type Command, type Context, kindOf, openSource, readPipeline } from './command.ts';
 import { recordStatus, STOPPED } from './status-record.ts';
@@ -14,8 +15,7 @@ const acceptHole = async (context: Context, config: Config): Promise<void> => {
   const assembled = await assemble(context, config, {});
   const source = await assembled.parts.source();
   try {
-    await source.claim();
-    await assembled.parts.publisher.recover();
+    await becomeWriter(assembled.parts, source);
     const { from, to } = await acceptGap(beginOptions(assembled.parts, source, []));
     await recordStatus(assembled.parts, STOPPED);
     context.output.result(

@@ -6,6 +6,7 @@ import type { ClaimStore, OversizedNotice, OversizedPolicy } from './envelope-ov
 import type { Names } from './format.ts';
 import type { SourceBlock } from './prepared-table.ts';
 import type { Publisher } from './publisher.ts';
+import type { SubjectStrategy } from './subject.ts';
 
 export type OutboxOptions = {
   publisher: Publisher;
@@ -21,6 +22,8 @@ export type OutboxOptions = {
   /** Changes are numbered, and `<prefix>.transaction` says where transactions begin and end; off if
    * absent. */
   transactionTopic?: boolean;
+  /** What schemas are filed under; `topic_name` if absent. */
+  subjects?: SubjectStrategy;
   /** How many partitions a table's topic gets if it is made; one if absent. */
   partitionsOf?: (table: TableName) => number;
   /** What becomes of records that their topic does not take; `stop` if absent. */

@@ -89,9 +89,9 @@ export class Outbox {
    * `key_changed`, `topic_changed`, `name_collision`, and what the publisher refuses.
    */
   async open(table: PreparedTable, first: Order): Promise<TableOut> {
-    const { publisher, prefix, transactionTopic = false } = this.#options;
+    const { transactionTopic = false } = this.#options;
     if (transactionTopic && this.#transactions === null)
-      this.#transactions = await TransactionTopic.open({ publisher, prefix, openTopic: this.#openTopic });
+      this.#transactions = await TransactionTopic.open(this.#ownTopic);
     const { out, state } = await this.#tables.open(table, first);
     if (state !== null) this.#state.push(state);
     return out;
@@ -102,6 +102,11 @@ export class Outbox {
     const { out, state } = await this.#tables.relax(table, column, first);
     if (state !== null) this.#state.push(state);
     return out;
+  }
+
+  get #ownTopic() {
+    const { publisher, prefix, subjects = 'topic_name' } = this.#options;
+    return { publisher, prefix, subjects, openTopic: this.#openTopic };
   }
 
   readonly #openTopic: OpenTopic = async (topic) => {
@@ -161,8 +166,8 @@ export class Outbox {
 
   /** A heartbeat goes with the next flush. Not within a transaction. */
   async beat(): Promise<void> {
-    const { publisher, prefix, nowUs } = this.#options;
-    this.#heartbeats ??= await HeartbeatTopic.open({ publisher, prefix, openTopic: this.#openTopic });
+    const { nowUs } = this.#options;
+    this.#heartbeats ??= await HeartbeatTopic.open(this.#ownTopic);
     this.#heartbeats.write(Number(nowUs() / 1000n));
   }
 

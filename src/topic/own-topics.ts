@@ -7,11 +7,12 @@ import { frameOf } from './envelope-key.ts';
 import { heartbeatTopic } from './naming.ts';
 import type { Publisher } from './publisher.ts';
 import type { RecordBatchBuilder } from './record-batch.ts';
+import { type SubjectStrategy, subjectName } from './subject.ts';
 
 /** Makes the topic, one partition, and gives its builder. */
 export type OpenTopic = (topic: string) => Promise<RecordBatchBuilder>;
 
-type OwnTopic = { publisher: Publisher; prefix: string; openTopic: OpenTopic };
+type OwnTopic = { publisher: Publisher; prefix: string; openTopic: OpenTopic; subjects: SubjectStrategy };
 
 const needed = (field: string, type: ConnectType): ConnectField => ({ field, type, optional: false });
 const perhaps = (field: string, type: ConnectType): ConnectField => ({ field, type, optional: true });
@@ -47,13 +48,16 @@ const VALUE_BRANCH = 2;
 type Frames = { key: Uint8Array; value: Uint8Array };
 
 const register = async (
-  publisher: Publisher,
+  { publisher, subjects }: Pick<OwnTopic, 'publisher' | 'subjects'>,
   topic: string,
   types: { key: ConnectType; value: ConnectType },
-): Promise<Frames> => ({
-  key: frameOf(await publisher.registerSchema(`${topic}-key`, avroSchema(types.key))),
-  value: frameOf(await publisher.registerSchema(`${topic}-value`, avroSchema(types.value))),
-});
+): Promise<Frames> => {
+  const frame = async (part: 'key' | 'value'): Promise<Uint8Array> => {
+    const schema = avroSchema(types[part]);
+    return frameOf(await publisher.registerSchema(subjectName(subjects, { topic, part, schema }), schema));
+  };
+  return { key: await frame('key'), value: await frame('value') };
+};
 
 /** `tsMs`: the source's commit; `nowMs`: Varve's clock; `counts`: null where the transaction begins. */
 type TransactionMark = { id: string; counts: EventCounts | null; tsMs: number; nowMs: number };
@@ -68,11 +72,11 @@ export class TransactionTopic {
     this.#frames = frames;
   }
 
-  static async open({ publisher, prefix, openTopic }: OwnTopic): Promise<TransactionTopic> {
+  static async open({ publisher, prefix, openTopic, subjects }: OwnTopic): Promise<TransactionTopic> {
     const topic = `${prefix}.transaction`;
     const builder = await openTopic(topic);
     const types = { key: TRANSACTION_KEY, value: TRANSACTION_VALUE };
-    return new TransactionTopic(builder, await register(publisher, topic, types));
+    return new TransactionTopic(builder, await register({ publisher, subjects }, topic, types));
   }
 
   write({ id, counts, tsMs, nowMs }: TransactionMark): void {
@@ -121,10 +125,13 @@ export class HeartbeatTopic {
     this.#prefix = prefix;
   }
 
-  static async open({ publisher, prefix, openTopic }: OwnTopic): Promise<HeartbeatTopic> {
+  static async open({ publisher, prefix, openTopic, subjects }: OwnTopic): Promise<HeartbeatTopic> {
     const topic = heartbeatTopic(prefix);
     const builder = await openTopic(topic);
-    const frames = await register(publisher, topic, { key: HEARTBEAT_KEY, value: HEARTBEAT_VALUE });
+    const frames = await register({ publisher, subjects }, topic, {
+      key: HEARTBEAT_KEY,
+      value: HEARTBEAT_VALUE,
+    });
     return new HeartbeatTopic(builder, { frames, prefix });
   }
 

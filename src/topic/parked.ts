@@ -12,6 +12,7 @@ import type { AtomicWrite, Publisher, Slice, StateRecord } from './publisher.ts'
 import { AT, CODEC, readBatchHeader } from './record-batch-header.ts';
 import { SchemaHistory, type SchemaShape } from './schema-history.ts';
 import { printState, readState, STATE_KEYS } from './state.ts';
+import { type SubjectStrategy, subjectName } from './subject.ts';
 
 /** A schema that waits, and the order of the first change that has it. */
 type ParkedSchema = SchemaShape & { first: Order };
@@ -29,12 +30,16 @@ type SchemaTexts = { keySchema: string | null; valueSchema: string };
 
 export const registerSchemas = async (
   publisher: Publisher,
-  subject: string,
+  { topic, subjects }: { topic: string; subjects: SubjectStrategy },
   { keySchema, valueSchema }: SchemaTexts,
-): Promise<{ keyId: number | null; valueId: number }> => ({
-  keyId: keySchema === null ? null : await publisher.registerSchema(`${subject}-key`, keySchema),
-  valueId: await publisher.registerSchema(`${subject}-value`, valueSchema),
-});
+): Promise<{ keyId: number | null; valueId: number }> => {
+  const register = (part: 'key' | 'value', schema: string): Promise<number> =>
+    publisher.registerSchema(subjectName(subjects, { topic, part, schema }), schema);
+  return {
+    keyId: keySchema === null ? null : await register('key', keySchema),
+    valueId: await register('value', valueSchema),
+  };
+};
 
 const parkedTopic = (prefix: string, topic: string): string =>
   `${prefix}.varve.parked.${topic.slice(prefix.length + 1)}`;
@@ -93,8 +98,8 @@ export class ParkingPlace {
       );
     const known = this.#records.get(topic) ?? { table: shape.table, reason, schemas: [], moved: {} };
     const newest = known.schemas.at(-1);
-    const subject = `${place}-${first}`;
-    const ids = await registerSchemas(this.#publisher, subject, texts);
+    const unused = { topic: `${place}-${first}`, subjects: 'topic_name' } as const;
+    const ids = await registerSchemas(this.#publisher, unused, texts);
     if (newest?.keyId === ids.keyId && newest.valueId === ids.valueId)
       return { topic: place, ...ids, state: null };
     const schemas = [...known.schemas, { ...shape, ...ids, first }];
@@ -121,15 +126,15 @@ const asNew = (placed: Uint8Array): { batch: Uint8Array; records: number } => {
 
 const MOVE_BYTES = 4 << 20;
 
-type Moving = { publisher: Publisher; feed: Feed; prefix: string };
+type Moving = { publisher: Publisher; feed: Feed; prefix: string; subjects: SubjectStrategy };
 
 /** True: the registry takes every schema that waits, under the ids that the waiting records carry. */
 const isTaken = async (moving: Moving, topic: string, record: ParkedRecord): Promise<boolean> => {
-  const { publisher, feed } = moving;
+  const { publisher, feed, subjects } = moving;
   for (const { keyId, valueId } of record.schemas) {
     const keySchema = keyId === null ? null : await feed.schema(keyId);
     const texts = { keySchema, valueSchema: await feed.schema(valueId) };
-    const ids = await registerSchemas(publisher, topic, texts).catch((thrown: unknown) => {
+    const ids = await registerSchemas(publisher, { topic, subjects }, texts).catch((thrown: unknown) => {
       if (thrown instanceof VarveError && thrown.kind === 'schema_incompatible') return null;
       throw thrown;
     });

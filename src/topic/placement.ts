@@ -29,7 +29,7 @@ export class Placement {
    * not hold. Throws `topic_changed`, `schema_incompatible` for a snapshot.
    */
   async place(parking: Parking): Promise<Parked> {
-    const { publisher, onNotice } = this.#options;
+    const { publisher, onNotice, subjects = 'topic_name' } = this.#options;
     const { topic, texts, shape, first } = parking;
     this.#history.refuseOtherPartitions(topic, shape.partitions ?? 1);
     const isStreamed = parseOrder(first).phase === 1;
@@ -42,7 +42,7 @@ export class Placement {
         { facts: { topic } },
       );
     }
-    const ids = await registerSchemas(publisher, topic, texts).catch((thrown: unknown) => {
+    const ids = await registerSchemas(publisher, { topic, subjects }, texts).catch((thrown: unknown) => {
       const isRefused = thrown instanceof VarveError && thrown.kind === 'schema_incompatible';
       if (!isRefused || !isStreamed) throw thrown;
       return thrown.message;

@@ -28,10 +28,7 @@ const flowOf = (brokers = kafka.brokers): Promise<KafkaFlow> =>
 
 test(`a broker that is killed ${ROUNDS} times under load`, async (t) => {
   await using flow = await flowOf();
-  await flow.pipeline.run(UNTIL);
-  await flow.noteSeam();
-  let running = flow.pipeline.start(RUN);
-  await running.saw(streaming);
+  let running = await flow.stream();
   const load = flow.startLoad();
   let mended = 0;
   for (let round = 0; round < ROUNDS; round++) {
@@ -51,10 +48,7 @@ test(`a broker that is killed ${ROUNDS} times under load`, async (t) => {
 
 test(`a broker that is restarted ${ROUNDS} times under load`, async () => {
   await using flow = await flowOf();
-  await flow.pipeline.run(UNTIL);
-  await flow.noteSeam();
-  const running = flow.pipeline.start(RUN);
-  await running.saw(streaming);
+  const running = await flow.stream();
   const load = flow.startLoad();
   for (let round = 0; round < ROUNDS; round++) {
     await sleep(1000);
@@ -88,10 +82,7 @@ test('a broker that is down at the start is waited for', async () => {
 
 test('a broker that stands still for longer than any answer may take', async () => {
   await using flow = await flowOf();
-  await flow.pipeline.run(UNTIL);
-  await flow.noteSeam();
-  const running = flow.pipeline.start(RUN);
-  await running.saw(streaming);
+  const running = await flow.stream();
   const load = flow.startLoad();
   await sleep(1000);
   kafka.pause();

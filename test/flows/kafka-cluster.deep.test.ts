@@ -7,7 +7,6 @@ import { KafkaFlow } from '../support/kafka-flow.ts';
 import { goOn } from '../support/kafka-go-on.ts';
 import { startPostgres } from '../support/postgres.ts';
 import { startRegistry } from '../support/schema-registry.ts';
-import { RUN, UNTIL } from '../support/stage.ts';
 import { endOf } from '../support/varve.ts';
 
 const ROUNDS = Number(process.env.VARVE_ROUNDS ?? 12);
@@ -19,10 +18,7 @@ test(`${ROUNDS} leader elections on three brokers under load`, { timeout: 3_600_
   await using server = await startPostgres({ major: 17 });
   const more = ['replication: 3', ...TIMES];
   await using flow = await KafkaFlow.set(server, { brokers: cluster.brokers, registry: registry.url, more });
-  await flow.pipeline.run(UNTIL);
-  await flow.noteSeam();
-  let running = flow.pipeline.start(RUN);
-  await running.saw(/"msg":"streaming"/);
+  let running = await flow.stream();
   const load = flow.startLoad();
   let mended = 0;
   for (let round = 0; round < ROUNDS; round++) {

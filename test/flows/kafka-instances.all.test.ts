@@ -87,10 +87,7 @@ test('a second process never fences the first during its initial snapshot', asyn
 
 test('a process that stood still for longer than a transaction may take goes on by itself', async () => {
   await using flow = await flowOf();
-  await flow.pipeline.run(UNTIL);
-  await flow.noteSeam();
-  const running = flow.pipeline.start(RUN);
-  await running.saw(streaming);
+  const running = await flow.stream();
   const load = flow.startLoad();
   for (let round = 0; round < 2; round++) {
     await sleep(700);
@@ -107,10 +104,7 @@ test('a process that stood still for longer than a transaction may take goes on 
 
 test('a zombie whose place was taken writes nothing more', async (t) => {
   await using flow = await flowOf();
-  await flow.pipeline.run(UNTIL);
-  await flow.noteSeam();
-  const zombie = flow.pipeline.start(RUN);
-  await zombie.saw(streaming);
+  const zombie = await flow.stream();
   const load = flow.startLoad();
   await sleep(700);
   zombie.kill('SIGSTOP');

@@ -9,7 +9,6 @@ import { pickNodes } from '../support/kafka-install.ts';
 import { atLevel } from '../support/level.ts';
 import { startPostgres } from '../support/postgres.ts';
 import { startRegistry } from '../support/schema-registry.ts';
-import { RUN, UNTIL } from '../support/stage.ts';
 import { startProxy } from '../support/tcp-proxy.ts';
 import { endOf } from '../support/varve.ts';
 
@@ -34,10 +33,7 @@ test('a line that is slow, and that dies without a word', async () => {
   await using server = await startPostgres({ major: 17 });
   const brokers = [`127.0.0.1:${proxy.port}`];
   await using flow = await KafkaFlow.set(server, { brokers, registry: registry.url, more: TIMES });
-  await flow.pipeline.run(UNTIL);
-  await flow.noteSeam();
-  const running = flow.pipeline.start(RUN);
-  await running.saw(/"msg":"streaming"/);
+  const running = await flow.stream();
   const load = flow.startLoad();
   for (let round = 0; round < ROUNDS; round++) {
     await sleep(1000);

@@ -21,10 +21,7 @@ const streaming = /"msg":"streaming"/;
 test('a registry that goes away is not missed until something new is said', async () => {
   await using registry = await startRegistry();
   await using flow = await KafkaFlow.set(server, { brokers: kafka.brokers, registry: registry.url });
-  await flow.pipeline.run(UNTIL);
-  await flow.noteSeam();
-  const running = flow.pipeline.start(RUN);
-  await running.saw(streaming);
+  const running = await flow.stream();
   const load = flow.startLoad();
   await registry.kill();
   await running.saw(/./);

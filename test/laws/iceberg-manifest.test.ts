@@ -120,6 +120,15 @@ const sample = (): Uint8Array => {
   return encodeManifest([{ status: 'added', file: made }], 'data', { ...CONTEXT, sequence: 4 });
 };
 
+const MANIFEST = describeManifest([], {
+  path: 'm',
+  bytes: 1,
+  content: 'data',
+  spec: SPEC,
+  sequence: 4,
+  snapshotId: 5n,
+});
+
 const isTold = (run: () => unknown): void => {
   try {
     run();
@@ -130,17 +139,9 @@ const isTold = (run: () => unknown): void => {
 
 test('a damaged file is named as such: it never crashes, hangs or asks for much memory', () => {
   const good = sample();
-  const manifest = describeManifest([], {
-    path: 'm',
-    bytes: 1,
-    content: 'data',
-    spec: SPEC,
-    sequence: 4,
-    snapshotId: 5n,
-  });
   for (let length = 0; length < good.length; length++)
     assert.throws(
-      () => decodeManifest(good.slice(0, length), manifest, SPEC).concat([]).length || never(),
+      () => decodeManifest(good.slice(0, length), MANIFEST, SPEC).concat([]).length || never(),
       VarveError,
     );
   fc.assert(
@@ -152,7 +153,7 @@ test('a damaged file is named as such: it never crashes, hangs or asks for much 
       (edits) => {
         const bad = good.slice();
         for (const [at, byte] of edits) bad[at] = byte;
-        isTold(() => decodeManifest(bad, manifest, SPEC));
+        isTold(() => decodeManifest(bad, MANIFEST, SPEC));
       },
     ),
     { numRuns: 2000 },
@@ -165,14 +166,6 @@ test('a damaged file is named as such: it never crashes, hangs or asks for much 
 });
 
 test('a schema that was damaged into another one is named as well', () => {
-  const manifest = describeManifest([], {
-    path: 'm',
-    bytes: 1,
-    content: 'data',
-    spec: SPEC,
-    sequence: 4,
-    snapshotId: 5n,
-  });
   const text = Buffer.from(sample()).toString('latin1');
   const damaged = [
     text.replace('"field-id":0', '"field-id":9'),
@@ -183,7 +176,7 @@ test('a schema that was damaged into another one is named as well', () => {
   for (const bad of damaged) {
     assert.notEqual(bad, text);
     assert.equal(bad.length, text.length);
-    assert.throws(() => decodeManifest(Buffer.from(bad, 'latin1'), manifest, SPEC), {
+    assert.throws(() => decodeManifest(Buffer.from(bad, 'latin1'), MANIFEST, SPEC), {
       kind: 'table_corrupt',
     });
   }

@@ -81,7 +81,7 @@ test('only its changes wait, with the reason; freed, they go on in order, new on
     notices.map((notice) => notice.kind === 'blocked' && [notice.topic, notice.parked, notice.reason]),
     [[TOPIC, PARKED, 'The registry says: the type of v changed.']],
   );
-  const moving = { publisher, feed: bench.topic.feed(), prefix: 'test' };
+  const moving = { publisher, feed: bench.topic.feed(), prefix: 'test', subjects: 'topic_name' } as const;
   const reason = 'The registry says: the type of v changed.';
   assert.deepEqual(await freeParked(moving), [{ topic: TOPIC, parked: PARKED, reason }]);
   assert.deepEqual(IDS(bench.read(TOPIC).flat()), [1], 'still blocked, so nothing moved');
@@ -121,8 +121,10 @@ test('a kill between the steps of freeing loses nothing and repeats nothing', as
     let writes = 0;
     dying.write = (all) => (++writes === kill ? Promise.reject(new Error('killed')) : inner(all));
     const feed = bench.topic.feed();
-    await freeParked({ publisher: dying, feed, prefix: 'test' }).catch(() => undefined);
-    await freeParked({ publisher: make(), feed, prefix: 'test' });
+    await freeParked({ publisher: dying, feed, prefix: 'test', subjects: 'topic_name' }).catch(
+      () => undefined,
+    );
+    await freeParked({ publisher: make(), feed, prefix: 'test', subjects: 'topic_name' });
     assert.deepEqual(IDS(bench.read(TOPIC).flat()).sort(), [1, 2, 3, 4, 5], `killed at write ${kill}`);
     const schemas = [...bench.topic.state.keys()].filter((key) =>
       key.startsWith(STATE_KEYS.schemasOf(TOPIC)),
@@ -135,7 +137,7 @@ test('blocked a second time, what went on before stays where it is', async () =>
   const bench = outboxBench();
   let refuses = isNew;
   const publisher = guarded(bench.topic.publisher(), (schema) => refuses(schema));
-  const moving = { publisher, feed: bench.topic.feed(), prefix: 'test' };
+  const moving = { publisher, feed: bench.topic.feed(), prefix: 'test', subjects: 'topic_name' } as const;
   await write(bench.open({ publisher }), [
     [old, '1', 'a'],
     [changed, '2', '20'],

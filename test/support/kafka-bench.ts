@@ -1,12 +1,12 @@
 // Owns what the contract suites run on with a real broker and a real registry: both shared by the process,
 // topics under a prefix of their own.
 import { randomUUID } from 'node:crypto';
-import { deleteRecords } from '../../src/topic/kafka/admin.ts';
 import { KafkaClient } from '../../src/topic/kafka/client.ts';
 import { openKafkaFeed } from '../../src/topic/kafka/feed.ts';
 import { type KafkaPublisherOptions, openKafkaPublisher } from '../../src/topic/kafka/publisher.ts';
 import { openRegistry, type Registry } from '../../src/topic/kafka/registry.ts';
 import type { Publisher } from '../../src/topic/publisher.ts';
+import { deleteRecords } from './delete-records.ts';
 import { sharedKafka } from './kafka.ts';
 import { startRegistry } from './schema-registry.ts';
 import type { TopicBench } from './topic-bench.ts';

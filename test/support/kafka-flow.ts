@@ -6,7 +6,7 @@ import { kafkaTopic } from './kafka-stage.ts';
 import { checkFolded, checkPublished } from './kafka-whole.ts';
 import { until } from './polling.ts';
 import type { TestPostgres } from './postgres.ts';
-import { type Stage, setStage, statusOf, UNTIL } from './stage.ts';
+import { RUN, type Stage, setStage, statusOf, UNTIL } from './stage.ts';
 import type { TopicRules } from './topic-check.ts';
 import { installTopicOracle, runMixed, sourceMoment } from './topic-oracle.ts';
 import type { TopicRecord } from './topic-rows.ts';
@@ -99,6 +99,15 @@ export class KafkaFlow implements Stage {
         await done;
       },
     };
+  }
+
+  /** Caught up with all that is there, its seam noted, and streaming again. */
+  async stream(): Promise<Running> {
+    await this.pipeline.run(UNTIL);
+    await this.noteSeam();
+    const running = this.pipeline.start(RUN);
+    await running.saw(/"msg":"streaming"/);
+    return running;
   }
 
   /** What the source was told to be done, as its position; null before that. */

@@ -5,12 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { listOffsets } from '../../src/topic/kafka/admin.ts';
 import type { KafkaClient } from '../../src/topic/kafka/client.ts';
 import { KafkaProducer } from '../../src/topic/kafka/producer.ts';
-import { transactionalId } from '../../src/topic/kafka/publisher.ts';
 import {
   LAST_TRANSACTION,
   printPlaces,
   stateBatches,
   stateTopic,
+  transactionalId,
 } from '../../src/topic/kafka/state-topic.ts';
 import { commitTransaction } from '../../src/topic/kafka/transaction.ts';
 import { writeTransactionMarkers } from '../../src/topic/kafka/transaction-admin.ts';

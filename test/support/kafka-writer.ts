@@ -43,11 +43,16 @@ const messageOf = (topic: string, value: string) => {
   return { key, value: text === '' ? null : `${sum.toString(16).padStart(8, '0')}:${text}` };
 };
 
+type Transactional = { readonly id: string; readonly producer: Producer };
+
+/** For leaders and coordinators to be elsewhere. */
+const MOVING_MS = 30_000;
+
 /** Connects producers, as many as there are transactions at the same time. */
 class Producers {
   readonly #kafka: Kafka;
   readonly #made: Producer[] = [];
-  readonly #free: Producer[] = [];
+  readonly #free: Transactional[] = [];
 
   constructor(kafka: Kafka) {
     this.#kafka = kafka;
@@ -62,15 +67,32 @@ class Producers {
   }
 
   async open(sends: readonly Sending[]): Promise<OpenTransaction> {
-    const producer = this.#free.pop() ?? (await this.make(randomUUID()));
-    const transaction = await producer.transaction();
+    const until = performance.now() + MOVING_MS;
+    for (let one = this.#free.pop() ?? (await this.#makeOne()); ; one = await this.#makeOne(one.id)) {
+      try {
+        return await this.#begin(one, sends);
+      } catch (thrown) {
+        // The library does not try again where a broker is gone. Nothing was decided, so nothing is there
+        // twice: the next one of that id ends what this one has begun.
+        if (!(thrown instanceof kafkajs.KafkaJSConnectionError) || performance.now() > until) throw thrown;
+        await sleep(100);
+      }
+    }
+  }
+
+  async #makeOne(id: string = randomUUID()): Promise<Transactional> {
+    return { id, producer: await this.make(id) };
+  }
+
+  async #begin(one: Transactional, sends: readonly Sending[]): Promise<OpenTransaction> {
+    const transaction = await one.producer.transaction();
     for (const { topic, values, partition = 0 } of sends) {
       const messages = values.map((value) => ({ ...messageOf(topic, value), partition }));
       await transaction.send({ topic, acks: -1, messages });
     }
     const decide = (end: () => Promise<void>) => async (): Promise<void> => {
       await end();
-      this.#free.push(producer);
+      this.#free.push(one);
     };
     return {
       commit: decide(() => transaction.commit()),

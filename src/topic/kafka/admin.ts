@@ -1,7 +1,7 @@
-// Owns topics as things of the cluster: made, described, emptied, deleted, and where their partitions begin
+// Owns topics as things of the cluster: made, described, deleted, and where their partitions begin
 // and end. Judges no setting and reads no record.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createTopicsV7, deleteRecordsV2, deleteTopicsV6, describeConfigsV4 } from '@platformatic/kafka';
+import { createTopicsV7, deleteTopicsV6, describeConfigsV4 } from '@platformatic/kafka';
 import { VarveError } from '../../errors.ts';
 import type { KafkaClient } from './client.ts';
 import { actionOf, kafkaError } from './errors.ts';
@@ -129,26 +129,4 @@ export const listOffsets = async (
     ask: (node, groups) => askEdges(client, { node, edge, groups }),
   });
   return answers.map(({ offset }) => offset);
-};
-
-/** Lets the cluster drop what lies below these offsets; the first retained offset of each, in order. */
-export const deleteRecords = async (
-  client: KafkaClient,
-  below: readonly (TopicPartition & { offset: bigint })[],
-): Promise<bigint[]> => {
-  const offsets = new Map(below.map(({ topic, partition, offset }) => [`${topic}/${partition}`, offset]));
-  const answers = await askLeaders(client, below, {
-    what: 'delete the records',
-    ask: async (node, groups) => {
-      const topics = groups.map(({ name, partitions }) => ({
-        name,
-        partitions: partitions.map((partitionIndex) => ({
-          partitionIndex,
-          offset: offsets.get(`${name}/${partitionIndex}`) ?? 0n,
-        })),
-      }));
-      return (await libraryCall(viaNode(client, node), deleteRecordsV2, [topics, SETTLE_MS])).topics;
-    },
-  });
-  return answers.map(({ lowWatermark }) => lowWatermark);
 };

@@ -1,11 +1,11 @@
 // Owns the look at what a new writer finds: that nothing stays undecided in the partitions which only this
 // pipeline writes. A broker can lose the end of a transaction whose commit it acknowledged; readers then stop
 // there for ever, and whatever is written behind it is never seen. Mends nothing.
-import { setTimeout as sleep } from 'node:timers/promises';
 import { VarveError } from '../../errors.ts';
 import { listOffsets } from './admin.ts';
 import type { KafkaClient } from './client.ts';
 import type { TopicPartition } from './leaders.ts';
+import { comesTrue } from './patience.ts';
 
 /** Markers of an abort, and what replicas lack, arrive within this. */
 const SETTLE_MS = 10_000;
@@ -37,13 +37,13 @@ export const refuseHanging = async (
   topics: readonly string[],
   closing: AbortSignal,
 ): Promise<void> => {
-  const until = performance.now() + SETTLE_MS;
-  for (let pauseMs: number = PAUSE_MS.first; ; pauseMs = Math.min(pauseMs * 2, PAUSE_MS.most)) {
-    const [first, ...others] = await findUndecided(client, topics);
-    if (first === undefined) return;
-    if (performance.now() > until || closing.aborted) throw hanging(first, others.length);
-    await sleep(pauseMs, undefined, { signal: closing }).catch(() => undefined);
-  }
+  let undecided: readonly TopicPartition[] = [];
+  const isSettled = async (): Promise<boolean> => {
+    undecided = await findUndecided(client, topics);
+    return undecided.length === 0;
+  };
+  if (await comesTrue(isSettled, { limitMs: SETTLE_MS, pauseMs: PAUSE_MS, closing })) return;
+  throw hanging(undecided[0] as TopicPartition, undecided.length - 1);
 };
 
 const hanging = ({ topic, partition }: TopicPartition, others: number): VarveError =>

@@ -7,8 +7,7 @@ import { findUndecided, refuseHanging } from './guard.ts';
 import type { TopicPartition } from './leaders.ts';
 import { type BatchPlace, findFate, type LoggedBatch, scanLog } from './log-scan.ts';
 import { partitionKey } from './producer.ts';
-import { transactionalId } from './publisher.ts';
-import { applyStateBatch, LAST_TRANSACTION, readPlaces, stateTopic } from './state-topic.ts';
+import { applyStateBatch, LAST_TRANSACTION, readPlaces, stateTopic, transactionalId } from './state-topic.ts';
 import {
   type ActiveProducer,
   describeProducers,

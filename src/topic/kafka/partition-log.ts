@@ -1,7 +1,6 @@
 // Owns reading one partition: committed batches from an offset on, its ends, and waiting until what is
 // written is decided. It never jumps: an offset that the partition does not hold, or no longer holds, is an
 // error. Keeps what a poll brought, for the next read. Knows no other partition and no state.
-import { setTimeout as sleep } from 'node:timers/promises';
 import { VarveError } from '../../errors.ts';
 import type { FeedBatch, ReadRange, TopicEnds } from '../feed.ts';
 import { readBatchHeader } from '../record-batch-header.ts';
@@ -17,7 +16,7 @@ import {
   writeFetch,
 } from './fetch.ts';
 import { askEdge, type Edge } from './list-offsets.ts';
-import { persist } from './patience.ts';
+import { comesTrue, persist } from './patience.ts';
 import type { PinnedTopic, Place } from './pinned-topic.ts';
 
 export type Reading = {
@@ -116,14 +115,14 @@ export class PartitionLog {
   /** The committed end, once it is not below `end`. */
   async decided(end: bigint): Promise<bigint> {
     const { undecidedMs, closing } = this.#reading;
-    const until = performance.now() + undecidedMs;
-    const { first, most } = UNDECIDED_PAUSE_MS;
-    for (let pauseMs: number = first; ; pauseMs = Math.min(pauseMs * 2, most)) {
-      const committed = await this.edge('committed');
-      if (committed >= end) return committed;
-      if (performance.now() >= until || closing.aborted) throw undecided({ ...this.#facts, committed, end });
-      await sleep(pauseMs, undefined, { signal: closing }).catch(() => undefined);
-    }
+    let committed = -1n;
+    const isDecided = async (): Promise<boolean> => {
+      committed = await this.edge('committed');
+      return committed >= end;
+    };
+    const looks = { limitMs: undecidedMs, pauseMs: UNDECIDED_PAUSE_MS, closing };
+    if (await comesTrue(isDecided, looks)) return committed;
+    throw undecided({ ...this.#facts, committed, end });
   }
 
   /** Throws `offset_lost` for an offset beyond the committed end. */

@@ -39,6 +39,21 @@ export const persist = async <Value>(
   }
 };
 
+type Looks = Pick<Patience, 'limitMs' | 'closing'> & { pauseMs: { first: number; most: number } };
+
+/** Looks with growing pauses; false: it was not so within `limitMs`, or the owner is closing. */
+export const comesTrue = async (
+  isSo: () => Promise<boolean>,
+  { limitMs, closing, pauseMs: pauses }: Looks,
+): Promise<boolean> => {
+  const until = performance.now() + limitMs;
+  for (let pauseMs = pauses.first; !(await isSo()); pauseMs = Math.min(pauseMs * 2, pauses.most)) {
+    if (performance.now() >= until || closing.aborted) return false;
+    await sleep(pauseMs, undefined, { signal: closing }).catch(() => undefined);
+  }
+  return true;
+};
+
 const overdue = (what: string, limitMs: number, cause: VarveError): VarveError =>
   new VarveError(
     'topic_unreachable',

@@ -7,6 +7,7 @@ import { asVarveError, VarveError } from '../../errors.ts';
 import type { Slice } from '../publisher.ts';
 import type { KafkaClient } from './client.ts';
 import { actionOf, kafkaError, mayRepeat, unknownOutcome } from './errors.ts';
+import { viaNode } from './leaders.ts';
 import { libraryCall } from './library-call.ts';
 import { persist } from './patience.ts';
 import { PinnedTopic, type Place } from './pinned-topic.ts';
@@ -89,8 +90,8 @@ export class KafkaProducer {
     const { id, epoch } = transactionalId === null ? NONE : this.#producer;
     const question = [transactionalId, transactionTimeoutMs, id, epoch] as const;
     const asked = this.askCoordinator('give a producer id', async (node) => {
-      const ask: Parameters<typeof libraryCall>[0] = (api, write) => client.request(node, api, write);
-      const given = await libraryCall(ask, initProducerIdV4, [...question]).catch((thrown: unknown) => {
+      const asking = libraryCall(viaNode(client, node), initProducerIdV4, [...question]);
+      const given = await asking.catch((thrown: unknown) => {
         this.#isUnsure ||= unknownOutcome(thrown);
         throw thrown;
       });

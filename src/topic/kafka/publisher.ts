@@ -8,7 +8,7 @@ import { readBatchHeader } from '../record-batch-header.ts';
 import { refuseHanging } from './guard.ts';
 import { KafkaProducer, type Written } from './producer.ts';
 import { StateFollower } from './state-follower.ts';
-import { LAST_TRANSACTION, printPlaces, stateBatches, stateTopic } from './state-topic.ts';
+import { LAST_TRANSACTION, printPlaces, stateBatches, stateTopic, transactionalId } from './state-topic.ts';
 import { TableTopics, type TopicPlan } from './table-topics.ts';
 import { takeOver } from './takeover.ts';
 import { commitTransaction } from './transaction.ts';
@@ -29,9 +29,6 @@ const GROUP_BYTES = 16 << 20;
 const PATIENCE_MS = 20_000;
 
 type Pending = AtomicWrite & { bytes: number; resolve: () => void; reject: (error: unknown) => void };
-
-/** Ids that Kafka fences by: one writer a prefix. */
-export const transactionalId = (prefix: string): string => `${prefix}.varve`;
 
 /**
  * Reads the state and becomes nobody: the first `recover` takes the prefix over. Throws `topic_unfit`,

@@ -9,6 +9,9 @@ import { RecordBatchBuilder, readRecords } from '../record-batch.ts';
 /** One partition: what is in it has one order. */
 export const stateTopic = (prefix: string): string => `${prefix}.varve.state`;
 
+/** Ids that Kafka fences by: one writer a prefix. */
+export const transactionalId = (prefix: string): string => `${prefix}.varve`;
+
 /** Keys that begin so are the publisher's; `toldState` leaves them out. */
 const OWN = '.';
 

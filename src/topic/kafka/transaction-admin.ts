@@ -1,12 +1,6 @@
 // Owns what the cluster knows of producers and their transactions, and the marker that ends a transaction
 // which nobody else will end. Decides nothing: who may be ended is for the caller.
-import {
-  describeProducersV0,
-  describeTransactionsV0,
-  listTransactionsV0,
-  type Reader,
-  type Writer,
-} from '@platformatic/kafka';
+import { describeProducersV0, describeTransactionsV0, type Reader, type Writer } from '@platformatic/kafka';
 import type { KafkaClient } from './client.ts';
 import { actionOf, kafkaError } from './errors.ts';
 import { askLeaders, type PartitionGroup, type TopicPartition, viaNode } from './leaders.ts';
@@ -22,9 +16,10 @@ export type ActiveProducer = {
 };
 
 /** `state` as Kafka writes it: Empty, Ongoing, PrepareCommit, CompleteAbort... */
-type ListedTransaction = { transactionalId: string; producerId: bigint; state: string };
-
-type DescribedTransaction = ListedTransaction & {
+type DescribedTransaction = {
+  transactionalId: string;
+  producerId: bigint;
+  state: string;
   producerEpoch: number;
   timeoutMs: number;
   /** Milliseconds since 1970-01-01 UTC; null: none is under way. */
@@ -65,30 +60,6 @@ export const describeProducers = async (
       }),
     ),
   );
-};
-
-/** Of these producers, or of all, on every broker; throws when one does not answer. */
-export const listTransactions = async (
-  client: KafkaClient,
-  producerIds: readonly bigint[] = [],
-): Promise<ListedTransaction[]> => {
-  const listed = await Promise.all(
-    client.nodes().map(async (node) => {
-      const question: Parameters<typeof listTransactionsV0.createRequest> = [[], [...producerIds], -1n, null];
-      const { errorCode, transactionStates } = await libraryCall(
-        viaNode(client, node),
-        listTransactionsV0,
-        question,
-      );
-      if (errorCode !== 0) throw kafkaError(errorCode, 'list the transactions', { node });
-      return transactionStates;
-    }),
-  );
-  return listed.flat().map(({ transactionalId, producerId, transactionState: state }) => ({
-    transactionalId,
-    producerId,
-    state,
-  }));
 };
 
 /** What the coordinator knows of this transactional id; null: nothing. */

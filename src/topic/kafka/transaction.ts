@@ -5,6 +5,7 @@ import { addPartitionsToTxnV3, endTxnV3 } from '@platformatic/kafka';
 import { VarveError } from '../../errors.ts';
 import type { KafkaClient } from './client.ts';
 import { unknownOutcome } from './errors.ts';
+import { viaNode } from './leaders.ts';
 import { libraryCall } from './library-call.ts';
 import type { Sequenced } from './produce.ts';
 import type { KafkaProducer, Written } from './producer.ts';
@@ -49,9 +50,7 @@ const addPartitions = async (
     topics,
   };
   await producer.askCoordinator('add partitions to a transaction', async (node) => {
-    const answer = await libraryCall((api, write) => client.request(node, api, write), addPartitionsToTxnV3, [
-      [one],
-    ]);
+    const answer = await libraryCall(viaNode(client, node), addPartitionsToTxnV3, [[one]]);
     return { errorCode: refusedCode(answer) };
   });
 };
@@ -64,13 +63,11 @@ const endTransaction = async (producer: KafkaProducer, client: KafkaClient): Pro
   const question: [string, bigint, number, boolean] = [transactionalId(producer), id, epoch, true];
   let unknown: unknown;
   await producer.askCoordinator('commit a transaction', (node) =>
-    libraryCall((api, write) => client.request(node, api, write), endTxnV3, question).catch(
-      (thrown: unknown) => {
-        if (!unknownOutcome(thrown)) throw thrown;
-        unknown = thrown;
-        return { errorCode: 0 };
-      },
-    ),
+    libraryCall(viaNode(client, node), endTxnV3, question).catch((thrown: unknown) => {
+      if (!unknownOutcome(thrown)) throw thrown;
+      unknown = thrown;
+      return { errorCode: 0 };
+    }),
   );
   if (unknown !== undefined) throw unknown;
 };

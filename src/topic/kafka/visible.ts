@@ -1,9 +1,9 @@
 // Owns waiting until what was committed can be seen: the markers of a transaction reach its partitions one
 // after the other, and a broker may lose them. Knows no transaction.
-import { setTimeout as sleep } from 'node:timers/promises';
 import { VarveError } from '../../errors.ts';
 import { listOffsets } from './admin.ts';
 import type { KafkaClient } from './client.ts';
+import { comesTrue } from './patience.ts';
 import { partitionKey, type Written } from './producer.ts';
 
 const PAUSE_MS = { first: 1, most: 50 } as const;
@@ -16,18 +16,13 @@ export const untilVisible = async (
 ): Promise<void> => {
   // A partition's batches are in order, so the last one's end is its end.
   let left = [...new Map(written.map((one) => [partitionKey(one), one])).values()];
-  const until = performance.now() + limitMs;
-  for (
-    let pauseMs: number = PAUSE_MS.first;
-    left.length > 0;
-    pauseMs = Math.min(pauseMs * 2, PAUSE_MS.most)
-  ) {
+  const isVisible = async (): Promise<boolean> => {
+    if (left.length === 0) return true;
     const committed = await listOffsets(client, left, 'committed');
     left = left.filter(({ offset, records }, at) => (committed[at] ?? -1n) < offset + BigInt(records));
-    if (left.length === 0) return;
-    if (performance.now() > until || closing.aborted) throw hidden(left);
-    await sleep(pauseMs, undefined, { signal: closing }).catch(() => undefined);
-  }
+    return left.length === 0;
+  };
+  if (!(await comesTrue(isVisible, { limitMs, pauseMs: PAUSE_MS, closing }))) throw hidden(left);
 };
 
 const hidden = (left: readonly Written[]): VarveError => {

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isSameSchema } from '../../../src/topic/kafka/schema-equal.ts';
-import { subjectName } from '../../../src/topic/kafka/subject.ts';
 
 const same = (one: unknown, other: unknown): boolean =>
   isSameSchema(JSON.stringify(one), JSON.stringify(other));
@@ -50,11 +49,4 @@ test('another name, type, default, order of fields or attribute is another schem
   assert.ok(!same({ type: 'enum', name: 'e', symbols: ['a'] }, { type: 'enum', name: 'e', symbols: ['b'] }));
   assert.ok(!same(envelope(value, 'shop.public.t.Value'), envelope(value, 'shop.public.u.Value')));
   assert.ok(!isSameSchema('{', '"int"'));
-});
-
-test('subjects', () => {
-  const key = { part: 'key', record: 'shop.public.t.Key' } as const;
-  assert.equal(subjectName('topic_name', 'shop.public.t', key), 'shop.public.t-key');
-  assert.equal(subjectName('record_name', 'shop.public.t', key), 'shop.public.t.Key');
-  assert.equal(subjectName('topic_record_name', 'shop.public.t', key), 'shop.public.t-shop.public.t.Key');
 });
