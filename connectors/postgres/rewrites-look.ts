@@ -6,24 +6,18 @@ import { type TableName, tableText } from '../../src/change/schema.ts';
 import { quoteTable } from './publication.ts';
 import { type ColumnFacts, changedColumns, type PartFacts, type TableFacts } from './rewrites.ts';
 
-const COLUMNS_SQL = `
-  SELECT n.nspname AS schema, c.relname AS name, c.oid,
-         (SELECT coalesce(json_agg(json_build_object('id', a.attnum, 'name', a.attname,
-                   'typeId', a.atttypid::int8, 'typeModifier', a.atttypmod, 'version', a.xmin::text,
-                   'hasMissingValue', a.atthasmissing) ORDER BY a.attnum), '[]')
-            FROM pg_attribute a
-           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-         ) AS columns
-    FROM unnest($1::text[], $2::text[]) AS w(schema, name)
-    JOIN pg_namespace n ON n.nspname = w.schema
-    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name`;
-
+// One statement, because what it sees is one moment: a rewrite between two would be half seen now, and look
+// like no change the next time. So the file is the catalog row's; pg_relation_filenode knows a later one.
 // A leaf counts as attached when the youngest link between it and the root was made. System columns (attnum
 // -1) are written once: they tell the transaction that made the table.
-const PARTS_SQL = `
-  WITH RECURSIVE tree AS (
-    SELECT oid AS root, oid, NULL::xid AS attached, NULL::int8 AS attached_at
-      FROM unnest($1::oid[]) AS roots(oid)
+const TABLES_SQL = `
+  WITH RECURSIVE wanted AS (
+    SELECT n.nspname AS schema, c.relname AS name, c.oid
+      FROM unnest($1::text[], $2::text[]) AS w(schema, name)
+      JOIN pg_namespace n ON n.nspname = w.schema
+      JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name),
+  tree AS (
+    SELECT oid AS root, oid, NULL::xid AS attached, NULL::int8 AS attached_at FROM wanted
     UNION ALL
     SELECT t.root, i.inhrelid,
            CASE WHEN age(t.attached) < age(i.xmin) THEN t.attached ELSE i.xmin END,
@@ -31,20 +25,29 @@ const PARTS_SQL = `
                 WHEN age(t.attached) = age(i.xmin) THEN greatest(t.attached_at, i.cmin::text::int8)
                 ELSE i.cmin::text::int8 END
       FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid
-      JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition)
-  SELECT t.root, t.oid, n.nspname AS schema, c.relname AS name, t.oid <> t.root AS "isLeaf",
-         coalesce(pg_relation_filenode(c.oid), 0) AS file,
-         coalesce(pg_relation_size(c.oid), 0) = 0 AS "isEmpty",
-         t.attached::text AS attached, t.attached_at::text AS "attachedAt", c.xmin::text AS changed,
-         has_table_privilege(c.oid, 'SELECT') AS "isReadable",
-         EXISTS (SELECT 1 FROM pg_attribute a
-                  WHERE a.attrelid = c.oid AND a.attnum = -1 AND a.xmin = t.attached) AS "isBornAttached"
-    FROM tree t JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'r'
-    JOIN pg_namespace n ON n.oid = c.relnamespace
-   ORDER BY 1, 2`;
+      JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition),
+  parts AS (
+    SELECT t.root, json_agg(json_build_object('oid', t.oid::int8, 'schema', n.nspname, 'name', c.relname,
+             'isLeaf', t.oid <> t.root, 'file', c.relfilenode::int8,
+             'isEmpty', coalesce(pg_relation_size(c.oid), 0) = 0,
+             'attached', t.attached::text, 'attachedAt', t.attached_at::text, 'changed', c.xmin::text,
+             'isReadable', has_table_privilege(c.oid, 'SELECT'),
+             'isBornAttached', EXISTS (SELECT 1 FROM pg_attribute a
+                         WHERE a.attrelid = c.oid AND a.attnum = -1 AND a.xmin = t.attached)
+             ) ORDER BY t.oid) AS parts
+      FROM tree t JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'r'
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+     GROUP BY t.root)
+  SELECT w.schema, w.name, w.oid, coalesce(p.parts, '[]') AS parts,
+         (SELECT coalesce(json_agg(json_build_object('id', a.attnum, 'name', a.attname,
+                   'typeId', a.atttypid::int8, 'typeModifier', a.atttypmod, 'version', a.xmin::text,
+                   'hasMissingValue', a.atthasmissing) ORDER BY a.attnum), '[]')
+            FROM pg_attribute a
+           WHERE a.attrelid = w.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+         ) AS columns
+    FROM wanted w LEFT JOIN parts p ON p.root = w.oid`;
 
 type PartRow = Pick<PartFacts, 'oid' | 'name' | 'isLeaf' | 'file' | 'isEmpty'> & {
-  root: number;
   schema: string;
   attached: string | null;
   attachedAt: string | null;
@@ -66,18 +69,16 @@ export const readTableFacts = async (
   before: ReadonlyMap<string, TableFacts>,
 ): Promise<Map<string, TableFacts>> => {
   const named = [tables.map(([schema]) => schema), tables.map(([, table]) => table)];
-  const rows: (Omit<TableFacts, 'parts'> & { schema: string; name: string })[] = (
-    await client.query(COLUMNS_SQL, named)
+  const rows: (TableFacts & { schema: string; name: string; parts: PartRow[] })[] = (
+    await client.query(TABLES_SQL, named)
   ).rows;
-  const parts: PartRow[] = (await client.query(PARTS_SQL, [rows.map(({ oid }) => oid)])).rows;
-  const byRoot = Map.groupBy(parts, ({ root }) => root);
   const found = new Map<string, TableFacts>();
-  for (const { schema, name, oid, columns } of rows) {
+  for (const { schema, name, oid, columns, parts } of rows) {
     const text = tableText([schema, name]);
-    const now = { oid, columns, parts: (byRoot.get(oid) ?? []).map(describe) };
+    const now = { oid, columns, parts: parts.map(describe) };
     const old = before.get(text);
     const isSame = old === undefined || old.oid !== oid;
-    found.set(text, isSame ? now : await lookInto(client, byRoot.get(oid) ?? [], { old, now }));
+    found.set(text, isSame ? now : await lookInto(client, parts, { old, now }));
   }
   return found;
 };

@@ -183,3 +183,37 @@ const HARMLESS: [what: string, setup: string, ddl: string[]][] = [
 for (const [what, setup, ddl] of HARMLESS) {
   test(`no alarm: ${what}`, async () => assert.equal(await reasonFor(setup, ddl), null));
 }
+
+/** The client, with `ddl` done by somebody else as soon as its first statement is answered. */
+const interrupted = (ddl: string): pg.ClientBase => {
+  let answered = 0;
+  const query = async (text: string, values?: unknown[]): Promise<pg.QueryResult> => {
+    const result = await client.query(text, values);
+    if (++answered === 1) await server.query(ddl);
+    return result;
+  };
+  return Object.assign(Object.create(client), { query }) as pg.ClientBase;
+};
+
+/** Without one, the look asks only what it asks always; with one, for the age of rows as well. */
+const EARLIER = [[], ['ALTER TABLE t ADD b int', 'VACUUM FULL t']];
+
+for (const ddl of [
+  "ALTER TABLE t ALTER v TYPE varchar(40) USING 'rewritten ' || id",
+  'ALTER TABLE t ADD c float DEFAULT random()',
+  'ALTER TABLE t ADD c int DEFAULT 7',
+]) {
+  test(`in the midst of a look, seen by it or the next one: ${ddl}`, async () => {
+    for (const earlier of EARLIER) {
+      await client.query('DROP TABLE IF EXISTS t CASCADE');
+      await client.query(PLAIN);
+      const first = await look(new Map());
+      for (const text of earlier) await client.query(text);
+      const torn = await readTableFacts(interrupted(ddl), [NAME], first);
+      const last = await look(torn);
+      const [a, b, c] = [first, torn, last].map((facts) => facts.get('public.t'));
+      assert.ok(a && b && c);
+      assert.match(detectRewrite(a, b) ?? detectRewrite(b, c) ?? 'nothing', /column [bvc] was/);
+    }
+  });
+}
