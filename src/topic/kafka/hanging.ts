@@ -6,6 +6,7 @@ import type { KafkaClient } from './client.ts';
 import { findUndecided, refuseHanging } from './guard.ts';
 import type { TopicPartition } from './leaders.ts';
 import { type BatchPlace, findFate, type LoggedBatch, scanLog } from './log-scan.ts';
+import { comesTrue } from './patience.ts';
 import { partitionKey } from './producer.ts';
 import { applyStateBatch, LAST_TRANSACTION, readPlaces, stateTopic, transactionalId } from './state-topic.ts';
 import {
@@ -19,6 +20,9 @@ type Hanging = TopicPartition & ActiveProducer & { openSince: bigint };
 
 /** All that one transaction wrote, as it says of itself in the state topic. */
 type Told = readonly (TopicPartition & BatchPlace)[];
+
+/** How long a coordinator that has decided may take to say so everywhere. */
+const ENDING = { limitMs: 5000, pauseMs: { first: 10, most: 500 }, closing: new AbortController().signal };
 
 type HangingQuestion = {
   client: KafkaClient;
@@ -53,13 +57,22 @@ export const abortHanging = async ({
     [one.producerId, one.producerEpoch, one.coordinatorEpoch].join(' '),
   );
   for (const group of writers.values()) await abort(client, group);
-  await refuseHanging(client, all, new AbortController().signal);
+  await refuseHanging(client, all, ENDING.closing);
   return { aborted: open.map(({ topic, partition }) => ({ topic, partition })) };
 };
 
-/** The producer id of the prefix; null: the cluster knows none. Refuses while a coordinator is at work. */
+/**
+ * The producer id of the prefix; null: the cluster knows none. A coordinator that writes its markers is
+ * waited for a moment; refuses while it is at work.
+ */
 const ownProducer = async (client: KafkaClient, prefix: string): Promise<bigint | null> => {
-  const known = await describeTransaction(client, transactionalId(prefix));
+  let known = await describeTransaction(client, transactionalId(prefix));
+  const hasEnded = async (): Promise<boolean> => {
+    if (!known?.state.startsWith('Prepare')) return true;
+    known = await describeTransaction(client, transactionalId(prefix));
+    return false;
+  };
+  await comesTrue(hasEnded, ENDING);
   if (known === null) return null;
   const { state, producerId } = known;
   if (state !== 'Ongoing' && !state.startsWith('Prepare')) return producerId;

@@ -2,6 +2,7 @@
 // committed, and nothing else.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { describeTransactionsV0, Reader, Writer } from '@platformatic/kafka';
 import { abortHanging } from '../../../src/topic/kafka/hanging.ts';
 import { stateTopic } from '../../../src/topic/kafka/state-topic.ts';
 import { startKafka } from '../../support/kafka.ts';
@@ -56,6 +57,25 @@ const goOn = async (one: Case): Promise<void> => {
     ['b1', 'b2'],
   ]);
 };
+
+/** A coordinator's answer between its decision and the last marker. */
+const saysPrepareCommit = (): Reader =>
+  Reader.from(
+    Writer.create()
+      .appendInt32(0)
+      .appendArray([0], (out) =>
+        out
+          .appendInt16(0)
+          .appendString('any')
+          .appendString('PrepareCommit')
+          .appendInt32(60_000)
+          .appendInt64(0n)
+          .appendInt64(0n)
+          .appendInt16(0)
+          .appendArray([], () => undefined),
+      )
+      .appendTaggedFields(),
+  );
 
 const sorted = (found: readonly { topic: string }[]): string[] => found.map(({ topic }) => topic).sort();
 
@@ -133,6 +153,18 @@ check('of another writer: it is named and left alone', async (one) => {
 check('nothing hangs: the repair says so', async (one) => {
   await assert.rejects(repair(one), { kind: 'usage' });
   await goOn(one);
+});
+
+check('about to end: the repair waits until its coordinator has said so everywhere', async (one) => {
+  const { client } = one.bench;
+  const pass = client.request.bind(client);
+  let described = 0;
+  client.request = async (node, api, write) =>
+    api.key === describeTransactionsV0.api.key && described++ < 2
+      ? saysPrepareCommit()
+      : pass(node, api, write);
+  await assert.rejects(repair(one), { kind: 'usage' });
+  assert.equal(described, 3);
 });
 
 check('under way: its coordinator ends it, so the repair waits for that', async (one) => {
