@@ -1,7 +1,7 @@
 // Owns what beginning needs, put together from a pipeline's parts and its opened source.
 import { createHash, randomUUID } from 'node:crypto';
 import type { BeginOptions } from './begin.ts';
-import type { TableName } from './change/schema.ts';
+import { type TableName, tableText } from './change/schema.ts';
 import type { Config } from './config.ts';
 import type { Source } from './connector.ts';
 import type { PipelineParts } from './pipeline-parts.ts';
@@ -33,10 +33,12 @@ export const beginOptions = (
   again: readonly TableName[],
 ): BeginOptions => {
   const { config, kind, publisher, progress, nowMs, steadyMs, nowUs, packRecords } = parts;
+  const rereadTables = new Set(again.map(tableText));
   const outbox = new Outbox({
     publisher,
     prefix: config.topic.prefix,
     block: source.block,
+    readAgain: (table) => rereadTables.has(tableText(table)),
     ...formOf(config, { uuid: randomUUID, onNotice: (notice) => progress.noticed(notice) }),
     nowUs,
     maxInFlightBytes: MAX_IN_FLIGHT_BYTES,

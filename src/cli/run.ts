@@ -7,7 +7,7 @@ import { retrying, TRIES_TO_END } from '../retry.ts';
 import { type Assembled, assemble, openTelemetry } from './assemble.ts';
 import { type Command, type Context, type ListenOptions, readPipeline } from './command.ts';
 import { rateMeter } from './rate.ts';
-import { recordStatus } from './status-record.ts';
+import { recordLastStatus, recordStatus } from './status-record.ts';
 
 /**
  * After the first signal, what was read is made durable and folded; after this long it is left for the next
@@ -81,12 +81,13 @@ const runOne = async (context: Context, config: Config, stop: AbortSignal): Prom
     await using _ = await openListener(context, config, { parts, telemetry, version: context.version });
     await runPipeline({ ...parts, onWriter, onStandBy }, { untilCaughtUp }, stop);
     progress.ended(null);
-    await record(progress.standing);
+    if (isWriter) await recordLastStatus(parts, progress.standing);
   } catch (thrown) {
     const error = asVarveError(thrown);
     progress.ended(error);
-    // The topic itself may be what failed; the error that is thrown says so.
-    await record(progress.standing).catch(() => undefined);
+    // The topic itself may be what failed; the error that is thrown says so. Who was replaced says no more.
+    if (isWriter && error.kind !== 'fenced')
+      await recordLastStatus(parts, progress.standing).catch(() => undefined);
     throw error;
   } finally {
     await assembled.close();

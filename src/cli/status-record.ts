@@ -26,5 +26,13 @@ export const recordStatus = async (
   await publisher.write({ slices: [], state: [{ key: STATE_KEYS.status, value: printState(record) }] });
 };
 
+/** As `recordStatus`, also after a write that failed: the last word is one of its own. */
+export const recordLastStatus = async (pipeline: Pipeline, standing: Standing): Promise<void> => {
+  await recordStatus(pipeline, standing).catch(async () => {
+    await pipeline.publisher.recover();
+    await recordStatus(pipeline, standing);
+  });
+};
+
 /** Nothing runs and nothing is wrong: after an orderly end, and after a repair. */
 export const STOPPED: Standing = { state: 'stopped', reason: null, sentence: null };

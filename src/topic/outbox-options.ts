@@ -26,6 +26,8 @@ export type OutboxOptions = {
   subjects?: SubjectStrategy;
   /** How many partitions a table's topic gets if it is made; one if absent. */
   partitionsOf?: (table: TableName) => number;
+  /** Tables of which all rows come again, so that a topic made again is no loss; none if absent. */
+  readAgain?: (table: TableName) => boolean;
   /** What becomes of records that their topic does not take; `stop` if absent. */
   oversizedOf?: (table: TableName) => OversizedPolicy;
   /** Where `claim_check` keeps values. */

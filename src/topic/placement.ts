@@ -1,7 +1,7 @@
 // Owns where a table's records go and under which schema ids: to their topic with a schema record, or aside
 // where the registry refuses the schema. Knows no encoding.
-import { parseOrder } from '../change/order.ts';
-import type { TableSchema } from '../change/schema.ts';
+import { type Order, parseOrder } from '../change/order.ts';
+import type { TableName, TableSchema } from '../change/schema.ts';
 import { VarveError } from '../errors.ts';
 import type { OutboxOptions } from './outbox-options.ts';
 import { type Parked, type Parking, ParkingPlace, registerSchemas } from './parked.ts';
@@ -22,6 +22,12 @@ export class Placement {
   /** Throws `key_changed`; nothing was registered or made. */
   refuseOtherKey(topic: string, schema: TableSchema): void {
     this.#history.refuseOtherKey(topic, schema);
+  }
+
+  /** Of the topic that the table's changes must go on in; null: any, as all its rows come again. */
+  idOf(topic: string, table: TableName, first: Order): string | null {
+    const isWhole = parseOrder(first).phase === 0 || this.#options.readAgain?.(table);
+    return isWhole ? null : this.#history.idOf(topic);
   }
 
   /**

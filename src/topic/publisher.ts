@@ -11,10 +11,16 @@ export type StateRecord = { key: string; value: string | null };
 
 export type AtomicWrite = { slices: readonly Slice[]; state: readonly StateRecord[] };
 
-export type TopicSettings = { partitions: number };
+export type TopicSettings = {
+  partitions: number;
+  /** `EnsuredTopic.id` as it was; absent or null: any topic will do, also none yet. */
+  id?: string | null;
+};
 
 /** As it is: what `ensureTopic` asked for holds only for a topic that is made. */
 export type EnsuredTopic = {
+  /** Another one after it was deleted and made again; null: such a thing is noticed otherwise. */
+  id: string | null;
   partitions: number;
   /** A single record, uncompressed, with key and headers. */
   maxRecordBytes: number;
@@ -25,7 +31,10 @@ export type EnsuredTopic = {
 export type Publisher = {
   /** State as of the last durable write: key -> JSON text. Damage was detected on opening and threw. */
   state(): ReadonlyMap<string, string>;
-  /** Creates the topic or refuses settings that break a guarantee. Returns it as it is. */
+  /**
+   * Creates the topic or refuses settings that break a guarantee. Returns it as it is. Throws
+   * `topic_changed`, and makes nothing, where it is not the one it was.
+   */
   ensureTopic(name: string, settings: TopicSettings): Promise<EnsuredTopic>;
   /** Id of this Avro schema text under this subject; the same text gives the same id for ever. */
   registerSchema(subject: string, schema: string): Promise<number>;

@@ -10,8 +10,8 @@ import { printState, type SchemaRecord, STATE_KEYS } from './state.ts';
 export type SchemaShape = Omit<SchemaRecord, 'n' | 'first'>;
 
 const isSame = (known: SchemaRecord, next: SchemaShape): boolean =>
-  JSON.stringify([known.columns, known.fields, known.key, known.keyId, known.valueId]) ===
-  JSON.stringify([next.columns, next.fields, next.key, next.keyId, next.valueId]);
+  JSON.stringify([known.columns, known.fields, known.key, known.keyId, known.valueId, known.topicId]) ===
+  JSON.stringify([next.columns, next.fields, next.key, next.keyId, next.valueId, next.topicId]);
 
 const keyText = (schema: Pick<SchemaRecord, 'columns' | 'key'> | TableSchema): string =>
   schema.key.map((at) => schema.columns[at]?.name).join(', ') || 'none';
@@ -55,6 +55,11 @@ export class SchemaHistory {
         'run varve reset FILE --yes and start again.',
       { facts: { topic, before, now: partitions } },
     );
+  }
+
+  /** The topic as it was written last; null: not known. */
+  idOf(topic: string): string | null {
+    return this.#newest.get(topic)?.topicId ?? null;
   }
 
   /** The id of the key's schema as it was used last; undefined: the topic is new. */

@@ -65,6 +65,8 @@ export type SchemaRecord = {
   valueId: number;
   /** Of the topic; absent: one. */
   partitions?: number;
+  /** Of the topic, where it tells one that was made again; absent: not known. */
+  topicId?: string;
 };
 
 /**

@@ -55,9 +55,13 @@ export class TableOuts {
     const prepared = prepareEnvelope({ prefix, table, source: block, names });
     const { topic, keySchema, valueSchema } = prepared;
     this.#placement.refuseOtherKey(topic, table.schema);
-    const ensured = await publisher.ensureTopic(topic, { partitions: partitionsOf?.(name) ?? 1 });
-    const { partitions } = ensured;
-    const said = { table: name, columns: [...columns], fields: prepared.fields, key: [...key], partitions };
+    const ensured = await publisher.ensureTopic(topic, {
+      partitions: partitionsOf?.(name) ?? 1,
+      id: this.#placement.idOf(topic, name, first),
+    });
+    const { partitions, id } = ensured;
+    const ofTopic = { partitions, ...(id === null ? {} : { topicId: id }) };
+    const said = { table: name, columns: [...columns], fields: prepared.fields, key: [...key], ...ofTopic };
     const placed = await this.#placement.place({
       topic,
       texts: { keySchema, valueSchema },

@@ -11,7 +11,7 @@ import { baseOffsetBytes, readBatchHeader } from '../../src/topic/record-batch-h
 type Stored = { next: number; batch: Uint8Array };
 type Partition = { start: number; end: number; released: number; batches: Stored[] };
 type Topic = { id: string; partitions: Partition[] };
-type Limits = Omit<EnsuredTopic, 'partitions'>;
+type Limits = Omit<EnsuredTopic, 'partitions' | 'id'>;
 
 const NO_LIMITS: Limits = { maxRecordBytes: 1 << 27, batchBytes: 1 << 30 };
 
@@ -83,7 +83,7 @@ class MemoryPublisher implements Publisher {
     const made = { id: randomUUID(), partitions: Array.from({ length: settings.partitions }, fresh) };
     if (!topics.has(name)) topics.set(name, made);
     this.#store.commit();
-    return { ...limits, partitions: this.#store.topic(name).partitions.length };
+    return { ...limits, id: null, partitions: this.#store.topic(name).partitions.length };
   }
 
   async registerSchema(_subject: string, schema: string): Promise<number> {

@@ -51,7 +51,7 @@ const undecoded = (batch: Uint8Array): Undecoded[] => {
   return found;
 };
 
-export const outboxBench = (limits?: Omit<EnsuredTopic, 'partitions'>): OutboxBench => {
+export const outboxBench = (limits?: Omit<EnsuredTopic, 'partitions' | 'id'>): OutboxBench => {
   const topic = new MemoryTopic(limits);
   const batchesOf = (name: string): Uint8Array[][] =>
     topic.topic(name).partitions.map(({ batches }) => batches.map(({ batch }) => batch));

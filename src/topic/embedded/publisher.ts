@@ -38,7 +38,12 @@ const RETENTION_EVERY_MS = 10_000;
 const POLL_RELEASED_MS = 200;
 
 /** Every topic: one partition, and nobody who would refuse a large batch. */
-const AS_IT_IS: EnsuredTopic = { partitions: 1, maxRecordBytes: MAX_RECORD_BYTES, batchBytes: 1 << 30 };
+const AS_IT_IS: EnsuredTopic = {
+  id: null,
+  partitions: 1,
+  maxRecordBytes: MAX_RECORD_BYTES,
+  batchBytes: 1 << 30,
+};
 
 type Pending = Append & { bytes: number; resolve: () => void; reject: (error: unknown) => void };
 

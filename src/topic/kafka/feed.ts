@@ -6,7 +6,7 @@ import type { Feed, FeedBatch, ReadRange, TopicEnds } from '../feed.ts';
 import type { KafkaClient } from './client.ts';
 import { PartitionLog, type Reading } from './partition-log.ts';
 import { persist } from './patience.ts';
-import { PinnedTopic } from './pinned-topic.ts';
+import { PinnedTopic, topicGone } from './pinned-topic.ts';
 import { Poller } from './poller.ts';
 import { StateFollower } from './state-follower.ts';
 import { stateTopic } from './state-topic.ts';
@@ -134,12 +134,17 @@ class KafkaFeed implements Feed {
     }
   }
 
+  async #missing(name: string): Promise<VarveError> {
+    const written = [...(await this.#state.read()).keys()].some((key) => key.startsWith(`schema/${name}/`));
+    if (written) return topicGone(name);
+    return new VarveError('usage', `Kafka has no topic ${name}.`, { facts: { topic: name } });
+  }
+
   async #topic(name: string): Promise<PinnedTopic> {
     const known = this.#topics.get(name);
     if (known) return known;
     const pinned = await this.#persist(`describe ${name}`, () => PinnedTopic.pin(this.#reading.client, name));
-    if (pinned === null)
-      throw new VarveError('usage', `Kafka has no topic ${name}.`, { facts: { topic: name } });
+    if (pinned === null) throw await this.#missing(name);
     const first = this.#topics.get(name) ?? pinned;
     this.#topics.set(name, first);
     return first;

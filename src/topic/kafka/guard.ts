@@ -12,6 +12,7 @@ const SETTLE_MS = 10_000;
 const PAUSE_MS = { first: 2, most: 200 } as const;
 
 const partitionsOf = async (client: KafkaClient, topics: readonly string[]): Promise<TopicPartition[]> => {
+  await client.refresh(topics);
   const found = await Promise.all(topics.map((topic) => client.topic(topic)));
   return found.flatMap((topic) =>
     (topic?.partitions ?? []).map((_, partition) => ({ topic: topic?.name ?? '', partition })),

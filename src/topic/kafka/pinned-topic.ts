@@ -75,10 +75,17 @@ export class PinnedTopic {
   }
 }
 
-const changed = (how: string, facts: { topic: string; before: string; now: string | null }): VarveError =>
+/** Written once, and not there any more. */
+export const topicGone = (topic: string): VarveError =>
+  changed('deleted', { topic, before: null, now: null });
+
+const changed = (
+  how: string,
+  facts: { topic: string; before: string | null; now: string | null },
+): VarveError =>
   new VarveError(
     'topic_changed',
-    `${facts.topic} was ${how} while it was read; offsets of the one before mean nothing now. Make sure ` +
+    `${facts.topic} was ${how} ; offsets of the one before mean nothing now. Make sure ` +
       'that nobody deletes topics of a pipeline, then move its table away and let it be built anew.',
     { facts },
   );

@@ -92,7 +92,7 @@ class KafkaPublisher implements Publisher {
   }
 
   ensureTopic(name: string, settings: TopicSettings): Promise<EnsuredTopic> {
-    return this.#topics.ensure(name, settings.partitions);
+    return this.#topics.ensure(name, settings);
   }
 
   registerSchema(subject: string, schema: string): Promise<number> {
@@ -121,7 +121,10 @@ class KafkaPublisher implements Publisher {
     const { client, delivery } = this.#options;
     await this.#settled();
     // Whatever is still on its way there must not arrive after the new epoch.
-    if (this.#failed !== null) client.drop();
+    if (this.#failed !== null) {
+      client.drop();
+      this.#topics.forget();
+    }
     await takeOver(this.#producer, client, this.#options.prefix);
     const look = async (topics: readonly string[]): Promise<void> => {
       if (delivery === 'exactly_once') await refuseHanging(client, topics, this.#closing.signal);
