@@ -136,7 +136,7 @@ export class TableTopics {
       'topic_changed',
       `The topic ${name} was ${how} since it was written last, with all that was in it. Make sure ` +
         'that nobody deletes topics of a pipeline. varve snapshot FILE TABLE publishes ' +
-        ' the rows that the table has now.',
+        'the rows that the table has now.',
       { facts: { topic: name, before, now } },
     );
   }
