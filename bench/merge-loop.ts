@@ -96,11 +96,13 @@ const change = async (table: TableSink): Promise<MergeTimes[]> => {
 const sink = openParquetSink({
   pipeline: 'bench',
   directory,
-  memoryMb: 1024,
-  collapse: true,
-  lateWindowMs: LATE_WINDOW_MS,
-  keepSnapshots: 50,
-  keepSnapshotsMs: LATE_WINDOW_MS,
+  memoryBytes: 1 << 30,
+  rules: () => ({
+    collapse: true,
+    lateWindowMs: LATE_WINDOW_MS,
+    keepSnapshots: 50,
+    keepSnapshotsMs: LATE_WINDOW_MS,
+  }),
   nowMs: Date.now,
   randomId: randomUUID,
   bury: async () => undefined,

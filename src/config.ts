@@ -1,49 +1,13 @@
 // Owns what a pipeline file may say: one schema, from which the types, the defaults, the checks and the
-// editors' JSON Schema come. Knows no database: the `source:` part is the connector's. `topic:` and
-// `columns:` are in files beside it; reading the file is config-file.ts's.
+// editors' JSON Schema come. Knows no database: the `source:` part is the connector's. `topic:`,
+// `table:` and `columns:` are in files beside it; reading the file is config-file.ts's.
 import { z } from 'zod';
 import { columnsSchema } from './config-columns.ts';
+import { type TableConfig, tableSchema } from './config-table.ts';
 import { type TopicConfig, topicSchema } from './config-topic.ts';
 import type { ColumnRules } from './topic/format.ts';
 
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d{1,5}$/;
-
-const table = z.strictObject({
-  location: z.string().min(1).describe('Directory of the tables: <location>/<schema>/<table>.'),
-  mode: z.literal('scd2').default('scd2').describe('scd2: every version of every row.'),
-  commit_interval_ms: z
-    .number()
-    .int()
-    .min(100)
-    .max(3_600_000)
-    .default(5000)
-    .describe('At most this long between commits.'),
-  commit_rows: z
-    .number()
-    .int()
-    .min(1)
-    .max(5_000_000)
-    .default(200_000)
-    .describe('Commit when this many events wait.'),
-  commit_mb: z.number().min(1).max(1024).default(64).describe('Commit when this many megabytes wait.'),
-  same_transaction: z
-    .enum(['collapse', 'keep'])
-    .default('collapse')
-    .describe('Several changes of one row in one transaction: one version, or all of them.'),
-  late_window_hours: z
-    .number()
-    .positive()
-    .default(24)
-    .describe('Events later than this go to the dead letters.'),
-  memory_mb: z
-    .number()
-    .int()
-    .min(256)
-    .default(1024)
-    .describe('Memory of the merge engine; its process takes some 200 MB more.'),
-  keep_snapshots: z.number().int().min(2).default(50).describe('Table snapshots kept for time travel.'),
-  keep_snapshots_hours: z.number().positive().default(120).describe('Snapshots older than this expire.'),
-});
 
 const snapshot = z.strictObject({
   mode: z
@@ -76,13 +40,11 @@ export const configSchema = <Options>(source: z.ZodType<Options>) =>
     source,
     topic: topicSchema.default(topicSchema.parse({})),
     columns: columnsSchema,
-    table: table.optional().describe('Absent: topic only.'),
+    table: tableSchema.optional().describe('Absent: topic only.'),
     snapshot: snapshot.default(snapshot.parse({})),
     http: http.optional().describe('Absent: no HTTP.'),
     log: log.default(log.parse({})),
   });
-
-type TableConfig = Readonly<z.output<typeof table>>;
 
 /** A resolved file: every default visible, references replaced, paths absolute. */
 export type Config<Options = unknown> = Readonly<{

@@ -1,6 +1,7 @@
 // Owns running the table half: one fold a topic, topics that appear later included; what comes right is tried
 // again. Where several processes run one pipeline, only this one's share: what is lost stops, what is gained
 // starts from the table's own offsets.
+import { tableChoices } from './config-table.ts';
 import type { VarveError } from './errors.ts';
 import type { PipelineParts } from './pipeline-parts.ts';
 import { FOLLOWING, SHARING } from './progress.ts';
@@ -30,18 +31,19 @@ const foldTopic = async (
   signal: AbortSignal,
 ): Promise<void> => {
   const { feed, config, progress, steadyMs, random } = parts;
-  const table = config.table;
-  if (table === undefined) return;
-  const limits = {
-    intervalMs: table.commit_interval_ms,
-    rows: table.commit_rows,
-    bytes: table.commit_mb << 20,
-  };
+  if (config.table === undefined) return;
+  const { table } = config;
   let commits = 0;
   const once = async (): Promise<void> => {
     const record = readState<SchemaRecord>(await feed.state(), STATE_KEYS.schema(topic, 1));
     if (record === null) return;
     const [namespace, name] = record.table;
+    const choices = tableChoices(table, record.table);
+    const limits = {
+      intervalMs: choices.commit_interval_ms,
+      rows: choices.commit_rows,
+      bytes: choices.commit_bytes,
+    };
     const opened = await sink.open(topic, { namespace, name });
     progress.recovered(topic);
     const fold = {

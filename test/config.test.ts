@@ -43,7 +43,7 @@ test('defaults are filled in, paths are absolute, references are resolved and ke
   assert.equal((config.source as { url: string }).url, 'lake://u:pw@host');
   assert.deepEqual(config.secrets, ['lake://u:pw@host', 'pw']);
   assert.equal(config.table?.location, join(path, '..', 'tables'));
-  assert.equal(config.table?.commit_interval_ms, 5000);
+  assert.equal(config.table?.commit_interval_ms, 10_000);
   assert.ok(config.topic.kind === 'embedded');
   assert.equal(config.topic.path, join(path, '..', 'var/topic'));
   assert.equal(config.topic.prefix, 'shop');
@@ -108,7 +108,7 @@ test('duplicate keys, text that is not YAML, unknown kinds and missing files are
 
 test('the JSON Schema names every key with its description', () => {
   const text = JSON.stringify(jsonSchema([options]));
-  for (const key of ['commit_interval_ms', 'retention_hours', 'parallel', 'listen', 'late_window_hours']) {
+  for (const key of ['commit_interval_ms', 'retention_hours', 'parallel', 'listen', 'late_window_ms']) {
     assert.ok(text.includes(`"${key}"`), key);
   }
 });

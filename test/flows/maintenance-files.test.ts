@@ -106,11 +106,8 @@ test('what a killed process left goes at the next start, and nobody else loses t
   const sink = openParquetSink({
     directory,
     pipeline: 'mine',
-    memoryMb: 256,
-    collapse: true,
-    lateWindowMs: HOUR_MS,
-    keepSnapshots: 10,
-    keepSnapshotsMs: DAY_MS,
+    memoryBytes: 256 << 20,
+    rules: () => ({ collapse: true, lateWindowMs: HOUR_MS, keepSnapshots: 10, keepSnapshotsMs: DAY_MS }),
     nowMs: Date.now,
     randomId: randomUUID,
     bury: async () => undefined,

@@ -109,10 +109,12 @@ export class TableBench implements AsyncDisposable {
       location: toFileUri(root),
       stateLocation: toFileUri(`${root}__varve_state`),
       topic: 'test.public.t',
-      collapse: true,
-      lateWindowMs: 3_600_000,
-      keepSnapshots: this.keepSnapshots,
-      keepSnapshotsMs: 24 * 3_600_000,
+      rules: {
+        collapse: true,
+        lateWindowMs: 3_600_000,
+        keepSnapshots: this.keepSnapshots,
+        keepSnapshotsMs: 24 * 3_600_000,
+      },
       snapshotId: () => BigInt.asUintN(52, BigInt(`0x${randomUUID().replaceAll('-', '')}`)) + 1n,
       bury: async () => undefined,
     });

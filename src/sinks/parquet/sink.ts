@@ -5,7 +5,9 @@ import { Engine } from './engine/engine.ts';
 import { tableDirectories } from './layout.ts';
 import { openScratch } from './scratch.ts';
 import { openLocalStore, toFileUri } from './store-local.ts';
+import type { TableName } from './summary.ts';
 import { openTable } from './table.ts';
+import type { TableRules } from './table-options.ts';
 
 const ENGINE_THREADS = 2;
 const ENGINE_IDLE_MS = 30_000;
@@ -15,12 +17,8 @@ type ParquetSinkOptions = {
   directory: string;
   /** Its name. */
   pipeline: string;
-  memoryMb: number;
-  /** Several changes of a row in one transaction are one version. */
-  collapse: boolean;
-  lateWindowMs: number;
-  keepSnapshots: number;
-  keepSnapshotsMs: number;
+  memoryBytes: number;
+  rules: (table: TableName) => TableRules;
   nowMs: () => number;
   randomId: () => string;
   /** Keeps records that cannot be folded; resolves when they are durable. */
@@ -35,7 +33,7 @@ const snapshotIdFrom = (randomId: () => string): bigint =>
 
 class ParquetSink implements Sink {
   readonly #options: ParquetSinkOptions;
-  readonly #names = new Map<string, { namespace: string; name: string }>();
+  readonly #names = new Map<string, TableName>();
   #engine: Promise<Engine> | null = null;
   #scratch: Awaited<ReturnType<typeof openScratch>> | null = null;
 
@@ -44,20 +42,20 @@ class ParquetSink implements Sink {
   }
 
   async #openEngine(): Promise<Engine> {
-    const { directory, pipeline, memoryMb } = this.#options;
+    const { directory, pipeline, memoryBytes } = this.#options;
     this.#scratch = await openScratch(directory, pipeline).catch((thrown: unknown) => {
       this.#engine = null;
       throw thrown;
     });
     return new Engine({
-      memoryLimit: `${memoryMb}MB`,
+      memoryLimit: `${memoryBytes >> 20}MiB`,
       threads: ENGINE_THREADS,
       directory: this.#scratch.path,
       idleMs: ENGINE_IDLE_MS,
     });
   }
 
-  async open(topic: string, table: { namespace: string; name: string }): Promise<TableSink> {
+  async open(topic: string, table: TableName): Promise<TableSink> {
     const { directory, nowMs, randomId, onTrouble } = this.#options;
     this.#names.set(topic, table);
     const directories = tableDirectories([...this.#names.values()]);
@@ -72,6 +70,7 @@ class ParquetSink implements Sink {
       ...this.#options,
       io: { store: openLocalStore(directory, { uuid: randomId }), now: nowMs, uuid: randomId, onHintFailure },
       engine,
+      rules: this.#options.rules(table),
       location: toFileUri(join(directory, own?.path ?? '')),
       stateLocation: toFileUri(join(directory, own?.statePath ?? '')),
       topic,

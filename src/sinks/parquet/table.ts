@@ -4,12 +4,11 @@
 import { durably } from '../../crash-point.ts';
 import { VarveError } from '../../errors.ts';
 import type { FeedBatch } from '../../topic/feed.ts';
-import type { CommitReport, DeadRecord, FoldContext, TableSink, Upkeep } from '../sink.ts';
+import type { CommitReport, FoldContext, TableSink, Upkeep } from '../sink.ts';
 import { layoutColumns, type TableLayout } from './columns-layout.ts';
-import type { Engine } from './engine/engine.ts';
 import type { MergeResult } from './engine/protocol.ts';
 import { type Change, commit, createTable } from './iceberg/commit.ts';
-import { liveFiles, loadTable, summaryValue, type TableIo, type TableState } from './iceberg/table-state.ts';
+import { liveFiles, loadTable, summaryValue, type TableState } from './iceberg/table-state.ts';
 import { adoptFiles, choosePartition, layoutProperties, storedFiles, storedLayout } from './stored-table.ts';
 import {
   advanceClock,
@@ -20,24 +19,8 @@ import {
   readMemory,
   type TableMemory,
 } from './table-memory.ts';
+import type { TableOptions } from './table-options.ts';
 import { TableUpkeep } from './table-upkeep.ts';
-
-type TableOptions = {
-  io: TableIo;
-  engine: Engine;
-  /** URIs of the table and of its companion for what has no row. */
-  location: string;
-  stateLocation: string;
-  /** For people and for dead letters. */
-  topic: string;
-  collapse: boolean;
-  lateWindowMs: number;
-  keepSnapshots: number;
-  keepSnapshotsMs: number;
-  snapshotId: () => bigint;
-  /** Resolves when they are durable. */
-  bury: (topic: string, dead: readonly DeadRecord[]) => Promise<void>;
-};
 
 const NOTHING: CommitReport = {
   snapshotId: null,
@@ -105,7 +88,7 @@ export class ParquetTable implements TableSink {
 
   /** A sweep that was done, or that lies so far back that nothing it could close is left. */
   #isPast({ order: sweep }: NonNullable<FoldContext['snapshot']>): boolean {
-    const horizon = horizonOf(this.#memory, BigInt(this.#options.lateWindowMs) * 1000n);
+    const horizon = horizonOf(this.#memory, BigInt(this.#options.rules.lateWindowMs) * 1000n);
     return (
       this.#memory.barriers.some(({ order }) => order === sweep) || (horizon !== null && sweep <= horizon)
     );
@@ -143,7 +126,8 @@ export class ParquetTable implements TableSink {
     layout: TableLayout,
     { batches, context }: { batches: readonly FeedBatch[]; context: FoldContext },
   ): Promise<MergeResult> {
-    const { engine, io, stateLocation, collapse, lateWindowMs } = this.#options;
+    const { engine, io, stateLocation, rules } = this.#options;
+    const { collapse, lateWindowMs } = rules;
     const { snapshot, schemas } = context;
     const { offsets, barriers, highs, stateFiles } = this.#memory;
     const request = {
@@ -176,7 +160,8 @@ export class ParquetTable implements TableSink {
     layout: TableLayout,
     { result, topicId, schema }: { result: MergeResult; topicId: string; schema: number },
   ): Promise<bigint> {
-    const { io, lateWindowMs, snapshotId, keepSnapshots, keepSnapshotsMs } = this.#options;
+    const { io, rules, snapshotId } = this.#options;
+    const { lateWindowMs, keepSnapshots, keepSnapshotsMs } = rules;
     await adoptFiles(io.store, result.added);
     if (result.stateAdded !== null) await io.store.adopt(result.stateAdded.local, result.stateAdded.path);
     const before = this.#memory;

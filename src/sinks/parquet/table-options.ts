@@ -1,0 +1,29 @@
+// Owns what one table is opened with: where it lies, what works for it, and how its changes become versions.
+// Words only.
+import type { DeadRecord } from '../sink.ts';
+import type { Engine } from './engine/engine.ts';
+import type { TableIo } from './iceberg/table-state.ts';
+
+/** What people decide for one table. */
+export type TableRules = {
+  /** Several changes of a row in one transaction are one version. */
+  collapse: boolean;
+  /** Changes that come later than this after newer ones are too late. */
+  lateWindowMs: number;
+  keepSnapshots: number;
+  keepSnapshotsMs: number;
+};
+
+export type TableOptions = {
+  io: TableIo;
+  engine: Engine;
+  /** URIs of the table and of its companion for what has no row. */
+  location: string;
+  stateLocation: string;
+  /** For people and for dead letters. */
+  topic: string;
+  rules: TableRules;
+  snapshotId: () => bigint;
+  /** Resolves when they are durable. */
+  bury: (topic: string, dead: readonly DeadRecord[]) => Promise<void>;
+};
