@@ -86,7 +86,7 @@ test('the brokers die and come back while there are workers', limits, async () =
   await kafka.kafka.kill();
   await sleep(atLevel({ test: 1000, all: 20_000, deep: 60_000 }));
   await kafka.kafka.restart();
-  await stage.goesOn();
+  workers.push(...(await stage.recovers()));
   await stage.stopLoad();
   for (const worker of workers) await stage.end(worker);
   await stage.assertWhole();

@@ -68,20 +68,18 @@ class Producers {
 
   async open(sends: readonly Sending[]): Promise<OpenTransaction> {
     const until = performance.now() + MOVING_MS;
-    for (let one = this.#free.pop() ?? (await this.#makeOne()); ; one = await this.#makeOne(one.id)) {
+    const free = this.#free.pop();
+    const id = free?.id ?? randomUUID();
+    for (let one = free; ; one = undefined) {
       try {
-        return await this.#begin(one, sends);
+        return await this.#begin(one ?? { id, producer: await this.make(id) }, sends);
       } catch (thrown) {
-        // The library does not try again where a broker is gone. Nothing was decided, so nothing is there
-        // twice: the next one of that id ends what this one has begun.
+        // The library does not try again where a broker is gone, nor where a producer of that id connects.
+        // Nothing was decided, so nothing is there twice: the next one ends what this one has begun.
         if (!(thrown instanceof kafkajs.KafkaJSConnectionError) || performance.now() > until) throw thrown;
         await sleep(100);
       }
     }
-  }
-
-  async #makeOne(id: string = randomUUID()): Promise<Transactional> {
-    return { id, producer: await this.make(id) };
   }
 
   async #begin(one: Transactional, sends: readonly Sending[]): Promise<OpenTransaction> {

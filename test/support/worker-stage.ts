@@ -11,6 +11,7 @@ import { readTable } from './table-rows.ts';
 import type { Running } from './varve.ts';
 import { runWorkload } from './workload.ts';
 
+const REPAIR = ['resume', 'pipeline.yaml', '--abort-hanging'];
 const COUNTERS = ['c1', 'c2', 'c3', 'c4', 'c5'];
 const SCHEMA = COUNTERS.map(
   (name) => `create table ${name} (id int primary key, v int); insert into ${name} values (1, 0), (2, 0);`,
@@ -19,10 +20,13 @@ const SCHEMA = COUNTERS.map(
 /** Who captured and has been replaced ends, for whoever supervises it to start it again. */
 const REPLACED = /"kind":"fenced"/;
 
+/** Whoever finds it ends: only a broker that was killed leaves it behind, and an operator takes it back. */
+const HANGING = /"kind":"hanging_transaction"/;
+
 export class WorkerStage {
   readonly #stage: Stage;
   readonly #client: pg.Client;
-  readonly #failed: string[] = [];
+  #failed: string[] = [];
   readonly #over = new AbortController();
   #load: Promise<unknown> = Promise.resolve();
   #since = 0n;
@@ -49,10 +53,11 @@ export class WorkerStage {
     return worker;
   }
 
-  /** As an operator does; it must be well, unless another one has taken its place at the source. */
+  /** As an operator does; it must be well, unless another one has taken its place, or brokers were killed. */
   async end(worker: Running): Promise<void> {
     if (worker.child.exitCode !== null) {
-      assert.match((await worker.finished).stderr, REPLACED);
+      const { stderr } = await worker.finished;
+      assert.ok(REPLACED.test(stderr) || HANGING.test(stderr), stderr);
       return;
     }
     worker.kill('SIGTERM');
@@ -85,16 +90,41 @@ export class WorkerStage {
     await until(async () => {
       const failed = this.#failed.filter((stderr) => !REPLACED.test(stderr));
       assert.deepEqual(failed, [], 'a worker failed');
-      for (const name of COUNTERS) {
-        const { rows } = await readTable(this.#stage.tables, name).catch(() => ({ rows: [] }));
-        if (!rows.some(({ v }) => Number(v) >= version)) return false;
-      }
-      return true;
+      return this.#shows(version);
     });
+  }
+
+  async #shows(version: number): Promise<boolean> {
+    for (const name of COUNTERS) {
+      const { rows } = await readTable(this.#stage.tables, name).catch(() => ({ rows: [] }));
+      if (!rows.some(({ v }) => Number(v) >= version)) return false;
+    }
+    return true;
   }
 
   async goesOn(): Promise<void> {
     await this.sees(await this.count());
+  }
+
+  /**
+   * As `goesOn`, after brokers were killed: what hangs is taken back, and new workers come, which it gives.
+   */
+  async recovers(): Promise<Running[]> {
+    const version = await this.count();
+    const started: Running[] = [];
+    await until(async () => {
+      const isHanging = this.#failed.some((stderr) => HANGING.test(stderr));
+      this.#failed = this.#failed.filter((stderr) => !HANGING.test(stderr));
+      if (isHanging) {
+        const { code, stderr } = await this.#stage.pipeline.start(REPAIR).finished;
+        // Each of them may have found the same one.
+        assert.ok(code === 0 || /No transaction hangs/.test(stderr), stderr);
+        started.push(this.start());
+      }
+      return this.#shows(version);
+    });
+    await this.sees(version);
+    return started;
   }
 
   /** Every version of everything, once. */
