@@ -2,8 +2,8 @@
 // read them, whatever ends it; and what is committed but not visible yet is not lost in between.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isFolded, until } from '../support/polling.ts';
-import { startPostgres } from '../support/postgres.ts';
+import { isFolded, until, untilBy } from '../support/polling.ts';
+import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import { amend, assertSameRows, RUN, setStage, UNTIL } from '../support/stage.ts';
 import { readTable } from '../support/table-rows.ts';
 
@@ -36,6 +36,31 @@ test('without the right to read the tables it streams on, over a kill and a clea
   assert.equal(rows.filter(({ _op }) => _op === 'r').length, 20, 'rows were read again');
 });
 
+const WAITING = "select pid from pg_stat_activity where wait_event = 'SyncRep'";
+
+/** From now on commits wait for a standby that never comes: seen by one that does, and is let go. */
+const holdCommits = async (own: TestPostgres): Promise<void> => {
+  await own.query("alter system set synchronous_standby_names = 'nobody'");
+  await own.query('select pg_reload_conf()');
+  await until(async () => {
+    // The server hears of it a little later, and till then a commit does not wait.
+    let isOver = false;
+    const probe = own.query("select pg_logical_emit_message(true, 'probe', '')").finally(() => {
+      isOver = true;
+    });
+    await until(async () => isOver || (await own.query(WAITING)).length === 1);
+    const waits = !isOver;
+    if (waits) await own.query(`select pg_cancel_backend(pid) from (${WAITING}) as waiting`);
+    await probe;
+    return waits;
+  });
+};
+
+const releaseCommits = async (own: TestPostgres): Promise<void> => {
+  await own.query("alter system set synchronous_standby_names = ''");
+  await own.query('select pg_reload_conf()');
+};
+
 // With synchronous replication a transaction is in the log, and committed, before anybody may see it.
 test('what is committed but still waits for its standby is neither lost nor undone', async () => {
   await using own = await startPostgres({ major: 17 });
@@ -43,26 +68,22 @@ test('what is committed but still waits for its standby is neither lost nor undo
   // Made beforehand, because Varve's own commit would wait like any other.
   await stage.sql(`create publication ${stage.slot} for table only items`);
   await amend(stage.pipeline, '  tables:', '  publication: { create: never }\n  tables:');
-  await own.query("alter system set synchronous_standby_names = 'nobody'");
-  await own.query('select pg_reload_conf()');
-  const waits = "select pid from pg_stat_activity where wait_event = 'SyncRep'";
+  await holdCommits(own);
   const change = stage.sql(
     "update items set v = 'late' where id = 1; insert into items values (100, 'late')",
   );
-  await until(async () => (await own.query(waits)).length === 1);
+  await until(async () => (await own.query(WAITING)).length === 1);
   const running = stage.pipeline.start(RUN);
   const made = `select 1 from pg_replication_slots where slot_name = '${stage.slot}'`;
   const local = 'set synchronous_commit = local;';
-  await until(async () => (await own.query(made)).length === 1);
+  await untilBy(running, async () => (await own.query(made)).length === 1);
   // The slot waits for the transaction that waits; changes of others, local ones, come meanwhile.
   await stage.sql(`${local} update items set v = 'local' where id = 2`);
   await stage.sql(`${local} delete from items where id = 3`);
-  await own.query("alter system set synchronous_standby_names = ''");
-  await own.query('select pg_reload_conf()');
+  await releaseCommits(own);
   await change;
   await running.saw(/"msg":"streaming"/);
-  await own.query("alter system set synchronous_standby_names = 'nobody'");
-  await own.query('select pg_reload_conf()');
+  await holdCommits(own);
   await stage.sql(`${local} create table later (id int primary key, v text)`);
   await stage.sql(`${local} alter publication ${stage.slot} add table only later`);
   await stage.sql(`${local} insert into later values (1, 'one'), (2, 'two')`);
@@ -71,12 +92,11 @@ test('what is committed but still waits for its standby is neither lost nor undo
   const second = stage.sql(
     "update later set v = 'late' where id = 1; update items set v = 'late' where id = 5",
   );
-  await until(async () => (await own.query(waits)).length >= 1);
+  await until(async () => (await own.query(WAITING)).length >= 1);
   const more = stage.pipeline.start(UNTIL);
   const beside = `select 1 from pg_replication_slots where slot_name like '${stage.slot}_more_%'`;
-  await until(async () => (await own.query(beside)).length === 1);
-  await own.query("alter system set synchronous_standby_names = ''");
-  await own.query('select pg_reload_conf()');
+  await untilBy(more, async () => (await own.query(beside)).length === 1);
+  await releaseCommits(own);
   await second;
   assert.equal((await more.finished).code, 0);
   await stage.pipeline.run(UNTIL);
