@@ -2,6 +2,7 @@
 // `change` commits the cases again and again, onto the history that it grows itself, and prints what each
 // commit and its upkeep took.
 import { randomUUID } from 'node:crypto';
+import { DEFAULT_FILES } from '../src/sinks/parquet/file-layout.ts';
 import { openParquetSink } from '../src/sinks/parquet/sink.ts';
 import type { FoldContext, TableSink } from '../src/sinks/sink.ts';
 import { TABLE, TOPIC } from './database.ts';
@@ -30,6 +31,7 @@ const context: FoldContext = {
   schemas: [SCHEMA_RECORD],
   snapshot: null,
   estimatedRows: rows,
+  cut: { limit: null, whole: null },
 };
 
 /** Of ten changes seven are updates, two new rows and one a delete. */
@@ -95,13 +97,23 @@ const change = async (table: TableSink): Promise<MergeTimes[]> => {
 
 const sink = openParquetSink({
   pipeline: 'bench',
-  directory,
+  source: 'bench',
+  place: { location: directory },
+  workDirectory: directory,
   memoryBytes: 1 << 30,
   rules: () => ({
+    mode: 'scd2',
+    write: 'merge_on_read',
     collapse: true,
+    late: 'apply',
+    keepNoops: false,
+    markDeletes: false,
+    truncates: 'close',
+    poison: 'dlq',
     lateWindowMs: LATE_WINDOW_MS,
     keepSnapshots: 50,
     keepSnapshotsMs: LATE_WINDOW_MS,
+    files: DEFAULT_FILES,
   }),
   nowMs: Date.now,
   randomId: randomUUID,

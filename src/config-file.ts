@@ -9,6 +9,7 @@ import { type Config, configSchema } from './config.ts';
 import { resolveTopic } from './config-topic.ts';
 import { VarveError } from './errors.ts';
 import { secretsIn } from './secrets.ts';
+import { isS3 } from './sinks/parquet/s3-place.ts';
 
 const MAX_FILE_BYTES = 1 << 20;
 const REFERENCE = /\$\{(env|file):([^}]*)\}/g;
@@ -229,10 +230,11 @@ export const loadConfig = async (
   const config = parsed.data;
   const absolute = (relative: string): string =>
     isAbsolute(relative) ? relative : resolve(baseDir, relative);
+  const absoluteTables = (location: string): string => (isS3(location) ? location : absolute(location));
   return Object.freeze({
     ...config,
     topic: resolveTopic(config.topic, config.name, absolute),
-    table: config.table && { ...config.table, location: absolute(config.table.location) },
+    table: config.table && { ...config.table, location: absoluteTables(config.table.location) },
     http: config.http,
     file,
     secrets: [

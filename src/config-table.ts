@@ -2,22 +2,9 @@
 // tables do otherwise. Knows the words of the file; opens nothing.
 import { z } from 'zod';
 import { type TableName, tableText } from './change/schema.ts';
-
-const UNITS: Readonly<Record<string, number>> = { KB: 1 << 10, MB: 1 << 20, GB: 1 << 30 };
-const SIZE = /^(\d{1,6})(KB|MB|GB)$/;
-
-/** Bytes, written as `64MB`; binary units. */
-const size = (least: string, most: string) => {
-  const bytes = (text: string): number => {
-    const [, count = '', unit = ''] = SIZE.exec(text) ?? [];
-    return Number(count) * (UNITS[unit] ?? Number.NaN);
-  };
-  return z
-    .string()
-    .regex(SIZE, 'a size such as 64MB: a whole number and KB, MB or GB')
-    .transform(bytes)
-    .refine((value) => value >= bytes(least) && value <= bytes(most), `between ${least} and ${most}`);
-};
+import { size } from './config-size.ts';
+import { fileChoices, fileDefaults } from './config-table-files.ts';
+import { isS3, s3Mistake } from './sinks/parquet/s3-place.ts';
 
 const keep = z.strictObject({
   snapshots: z.number().int().min(2).default(100).describe('Table snapshots kept for time travel.'),
@@ -26,47 +13,116 @@ const keep = z.strictObject({
 
 /** What each table may say for itself, without its default. */
 const choices = {
-  mode: z.enum(['scd2']).describe('scd2: every version of every row.'),
+  mode: z
+    .enum(['scd2', 'latest', 'append'])
+    .describe('scd2: every version of every row; latest: each row as it is; append: one row an event.'),
+  write: z
+    .enum(['merge_on_read', 'copy_on_write'])
+    .describe('merge_on_read: rows go by delete files; copy_on_write: files are written again without them.'),
   commit_interval_ms: z.number().int().min(100).max(3_600_000).describe('At most this long between commits.'),
   commit_rows: z.number().int().min(1).max(5_000_000).describe('Commit when this many events wait.'),
   commit_bytes: size('1MB', '1GB').describe('Commit when this much of the topic waits.'),
   collapse: z
     .enum(['transaction', 'none'])
     .describe('Several changes of one row in one transaction: one version, or all of them.'),
+  late: z
+    .enum(['apply', 'drop', 'dlq'])
+    .describe('A change that comes after a later one of its row: put in its place, dropped, a dead letter.'),
   late_window_ms: z
     .number()
     .int()
     .min(1000)
     .describe('Events later than this go to the dead letters: what they would need is forgotten.'),
+  noop: z.enum(['drop', 'keep']).describe('An update that changes nothing: no version, or one of its own.'),
+  on_delete: z
+    .enum(['close', 'close_and_mark'])
+    .describe('A delete ends the version that stood; or it also leaves a row of no length that says so.'),
+  on_truncate: z
+    .enum(['close', 'ignore', 'fail'])
+    .describe('A truncate ends every version that stood, is passed over, or stops the table.'),
+  on_poison: z
+    .enum(['dlq', 'stop'])
+    .describe('A record that cannot be folded goes to the dead letters, or stops the table.'),
+  consistent: z
+    .boolean()
+    .describe('Each commit holds whole transactions: the table is always as the source was at one moment.'),
   keep: keep.describe('Which snapshots of a table stay.'),
+  ...fileChoices,
 };
 
 const overrides = z.strictObject(choices).partial();
 
-export const tableSchema = z.strictObject({
-  location: z.string().min(1).describe('Directory of the tables: <location>/<schema>/<table>.'),
-  memory_limit: size('256MB', '64GB')
-    .prefault('512MB')
-    .describe('Memory of the merge engine; its process takes some 200 MB more.'),
-  mode: choices.mode.default('scd2'),
-  commit_interval_ms: choices.commit_interval_ms.default(10_000),
-  commit_rows: choices.commit_rows.default(500_000),
-  commit_bytes: choices.commit_bytes.prefault('256MB'),
-  collapse: choices.collapse.default('transaction'),
-  late_window_ms: choices.late_window_ms.default(86_400_000),
-  keep: choices.keep.default(keep.parse({})),
-  tables: z
-    .record(z.string().regex(/^[^.]+\..+$/s, 'a table is written schema.table'), overrides)
-    .default({})
-    .describe('What single tables do otherwise, by schema.table.'),
+const s3 = z.strictObject({
+  endpoint: z
+    .url({ protocol: /^https?$/, error: 'an address such as http://127.0.0.1:9000' })
+    .refine((text) => !/@|[?#]/.test(text), 'an address alone: credentials come from the AWS chain')
+    .optional()
+    .describe("Address of a store that is not AWS's own."),
+  region: z
+    .string()
+    .regex(/^[a-z0-9-]+$/, 'a region such as eu-central-1')
+    .optional()
+    .describe('Region of the bucket; AWS_REGION or the profile says it if absent.'),
+  path_style: z
+    .boolean()
+    .optional()
+    .describe('The bucket in the path, not in the host name; true where an endpoint is given.'),
 });
+
+/** Null, or what is wrong with where the tables shall lie. */
+const placeMistake = (location: string): string | null => {
+  if (isS3(location)) return s3Mistake(location);
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(location)) return 'a directory, or s3://bucket/prefix';
+  return null;
+};
+
+export const tableSchema = z
+  .strictObject({
+    location: z
+      .string()
+      .min(1)
+      .superRefine((location, { addIssue }) => {
+        const mistake = placeMistake(location);
+        if (mistake !== null) addIssue(mistake);
+      })
+      .describe('Directory of the tables, or s3://bucket/prefix: <location>/<schema>/<table>.'),
+    s3: s3
+      .optional()
+      .describe('How the object store of s3:// is reached; credentials are never in the file.'),
+    memory_limit: size('256MB', '64GB')
+      .prefault('512MB')
+      .describe('Memory of the merge engine; its process takes some 200 MB more.'),
+    mode: choices.mode.default('scd2'),
+    write: choices.write.default('merge_on_read'),
+    commit_interval_ms: choices.commit_interval_ms.default(10_000),
+    commit_rows: choices.commit_rows.default(500_000),
+    commit_bytes: choices.commit_bytes.prefault('256MB'),
+    collapse: choices.collapse.default('transaction'),
+    late: choices.late.default('apply'),
+    late_window_ms: choices.late_window_ms.default(86_400_000),
+    noop: choices.noop.default('drop'),
+    on_delete: choices.on_delete.default('close'),
+    on_truncate: choices.on_truncate.default('close'),
+    on_poison: choices.on_poison.default('dlq'),
+    consistent: choices.consistent.default(false),
+    keep: choices.keep.default(keep.parse({})),
+    ...fileDefaults,
+    tables: z
+      .record(z.string().regex(/^[^.]+\..+$/s, 'a table is written schema.table'), overrides)
+      .default({})
+      .describe('What single tables do otherwise, by schema.table.'),
+  })
+  .refine(({ location, s3: said }) => said === undefined || isS3(location), {
+    path: ['s3'],
+    message: 'only where location is s3://bucket/prefix',
+  });
 
 export type TableConfig = Readonly<z.output<typeof tableSchema>>;
 /** How one table is folded. */
-export type TableChoices = Omit<TableConfig, 'location' | 'memory_limit' | 'tables'>;
+export type TableChoices = Omit<TableConfig, 'location' | 's3' | 'memory_limit' | 'tables'>;
 
 /** As the file says it for this table, or for all. */
 export const tableChoices = (config: TableConfig, table: TableName): TableChoices => {
-  const { location: _location, memory_limit: _limit, tables, ...all } = config;
+  const { location: _location, s3: _s3, memory_limit: _limit, tables, ...all } = config;
   return { ...all, ...tables[tableText(table)] } as TableChoices;
 };

@@ -3,11 +3,12 @@
 // starts from the table's own offsets.
 import { tableChoices } from './config-table.ts';
 import type { VarveError } from './errors.ts';
+import { foldUnlessPaused } from './fold-pause.ts';
 import type { PipelineParts } from './pipeline-parts.ts';
 import { FOLLOWING, SHARING } from './progress.ts';
 import { retrying } from './retry.ts';
 import { runFold } from './sinks/fold.ts';
-import type { CommitReport, Sink } from './sinks/sink.ts';
+import type { CommitReport, OpenedTable, Sink } from './sinks/sink.ts';
 import { readState, type SchemaRecord, STATE_KEYS } from './topic/state.ts';
 import type { JoinWorkers, Workers } from './workers.ts';
 
@@ -44,13 +45,12 @@ const foldTopic = async (
       rows: choices.commit_rows,
       bytes: choices.commit_bytes,
     };
-    const opened = await sink.open(topic, { namespace, name });
-    progress.recovered(topic);
+    if (record.key.length === 0 && choices.mode !== 'append') progress.keyless(topic);
     const fold = {
       feed,
-      table: opened,
       topic,
       limits,
+      consistent: choices.consistent,
       nowMs: steadyMs,
       finish,
       onCommit: (report: CommitReport, offsets: ReadonlyMap<number, bigint>) => {
@@ -58,7 +58,17 @@ const foldTopic = async (
         progress.folded(topic, report, offsets);
       },
     };
-    await runFold(fold, signal).finally(() => opened.close());
+    const pausable = {
+      open: async () => {
+        const opened = await sink.open(topic, { namespace, name });
+        progress.recovered(topic);
+        return opened;
+      },
+      fold: (opened: OpenedTable, until: AbortSignal) => runFold({ ...fold, table: opened }, until),
+      onPaused: (isPaused: boolean) => progress.paused(topic, isPaused),
+      finish,
+    };
+    await foldUnlessPaused(pausable, signal);
   };
   const onRetry = (error: VarveError, pauseMs: number): void => progress.retrying(topic, error, pauseMs);
   await retrying(once, { tries, progress: () => commits, onRetry, random }, signal);

@@ -47,6 +47,7 @@ export class Progress {
   #end: VarveError | null = null;
   /** What each half waits for that comes right by itself, oldest first. */
   readonly #troubles = new Map<string, VarveError>();
+  readonly #paused = new Set<string>();
   resume: ResumePoint | null = null;
   /** Milliseconds between the newest durable change's commit and its becoming durable. */
   lagMs: number | null = null;
@@ -140,9 +141,31 @@ export class Progress {
     this.#telemetry.count('varve_dead_records_total', report.dead, labels);
     this.#telemetry.count('varve_late_events_total', report.late, labels);
     this.#telemetry.count('varve_duplicate_events_total', report.duplicates, labels);
+    this.#telemetry.count('varve_conflicting_events_total', report.conflicts, labels);
+    this.#telemetry.count('varve_incomplete_versions_total', report.incomplete, labels);
     if (report.dead > 0)
       this.#telemetry.log.warn({ topic, dead: report.dead }, 'records went to the dead letters');
     this.#listener.onCommit?.(topic, report);
+  }
+
+  /** Nothing tells one row of it from another, so that it can have no versions. */
+  keyless(topic: string): void {
+    this.#telemetry.gauge('varve_table_without_key', 1, { topic });
+    this.#telemetry.log.warn(
+      { topic },
+      'the source table has no key, so its table is a list of events, one row each: there are no versions ' +
+        'and no rows as of a time; give the source table a primary key',
+    );
+  }
+
+  /** Somebody told the table of a topic to wait, or to go on. */
+  paused(topic: string, isPaused: boolean): void {
+    const wasPaused = this.#paused.has(topic);
+    this.#telemetry.gauge('varve_table_paused', isPaused ? 1 : 0, { topic });
+    if (isPaused === wasPaused) return;
+    if (isPaused) this.#paused.add(topic);
+    else this.#paused.delete(topic);
+    this.#telemetry.log.warn({ topic }, isPaused ? 'the table is paused' : 'the table goes on');
   }
 
   /** So many topics are folded here now. */

@@ -69,7 +69,7 @@ const tableStatus = async (
 ): Promise<TableStatus> => {
   const snapshot = readState<SnapshotRecord>(state, STATE_KEYS.snapshot(topic));
   const [namespace, name] = record.table;
-  const summary = config.table ? await readTableSummary(config.table.location, { namespace, name }) : null;
+  const summary = config.table ? await readTableSummary(config.table, { namespace, name }) : null;
   const { end, waiting } = await measureTopic(feed, topic, summary?.offsets ?? new Map());
   return {
     topic,

@@ -25,6 +25,7 @@ const METRICS = {
   varve_folded_events_total: ['counter', 'Events folded into the table.'],
   varve_table_commits_total: ['counter', 'Commits of the table.'],
   varve_table_last_commit_timestamp_seconds: ['gauge', 'When the table was committed to last.'],
+  varve_table_paused: ['gauge', '1: somebody told the table to wait.'],
   varve_table_waiting_records: ['gauge', 'Records of the topic that the table does not hold yet.'],
   varve_dead_records_total: ['counter', 'Records that could not be folded and went to the dead letters.'],
   varve_oversized_records_total: [
@@ -39,7 +40,16 @@ const METRICS = {
     'counter',
     "Times that keys went on with another schema's id, and so perhaps in other partitions.",
   ],
-  varve_late_events_total: ['counter', 'Events that came later than the late window.'],
+  varve_late_events_total: ['counter', 'Events that came after one of a later transaction of their row.'],
+  varve_conflicting_events_total: [
+    'counter',
+    'Events that the table held already and that said something else: somebody else writes there.',
+  ],
+  varve_incomplete_versions_total: [
+    'counter',
+    'Versions written with a column whose value could not be had; _incomplete names it.',
+  ],
+  varve_table_without_key: ['gauge', '1 for a table whose source has no key: a list of events.'],
   varve_duplicate_events_total: ['counter', 'Events that the table held already.'],
   process_resident_memory_bytes: ['gauge', 'Memory of the process, the merge engine not counted.'],
   process_start_time_seconds: ['gauge', 'When the process started.'],

@@ -4,7 +4,7 @@
 //   topic:    [p1 .. p2, checkpoint resume=r2]                        one atomic write
 //   confirm:                     r2                                   only when that write is durable
 import type { Begin, Idle, LogEvent, ResumePoint, RowChange, Stale, Truncate } from '../change/event.ts';
-import { formatOrder, type Order, parseOrder } from '../change/order.ts';
+import { endOfTransaction, formatOrder, type Order, type OrderParts, parseOrder } from '../change/order.ts';
 import { tableText } from '../change/schema.ts';
 import { atOnce } from '../crash-point.ts';
 import { VarveError } from '../errors.ts';
@@ -52,6 +52,8 @@ export class Capture {
   #place: { readonly resume: ResumePoint };
   /** The newest transaction's; printed into the checkpoint only when that is written. */
   #commitTs: bigint | null = null;
+  /** The newest transaction that was taken whole; likewise. */
+  #whole: Omit<OrderParts, 'ordinal'> | null = null;
   #transaction: (SharedByEvents & { begunMs: number; doneOrdinal: number }) | null = null;
   #ordinal = -1;
   #events = 0;
@@ -126,6 +128,7 @@ export class Capture {
       case 'commit':
         this.#options.outbox.end();
         this.#moveTo(event);
+        this.#whole = this.#transaction;
         this.#transaction = null;
         return this.#options.outbox.bytes > FLUSH_BYTES ? this.#flush() : null;
       case 'truncate':
@@ -268,6 +271,7 @@ export class Capture {
       this.#checkpoint.part = { order: this.#order(0), ordinal, ...(counts === null ? {} : { counts }) };
     }
     if (this.#commitTs !== null) this.#checkpoint.commitTs = this.#commitTs.toString();
+    if (this.#whole !== null) this.#checkpoint.order = endOfTransaction(this.#whole);
     this.#checkpoint.resume = this.#place.resume;
     const checkpoint = { ...this.#checkpoint };
     if (outbox.isEmpty && more.length === 0 && checkpoint.resume === this.#written)

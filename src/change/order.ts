@@ -18,6 +18,9 @@ export type OrderParts = {
   ordinal: number;
 };
 
+const LAST_ORDINAL = 0xffff_ffff_ffff;
+const LAST_POSITION = (1n << 96n) - 1n;
+
 const SHAPE = /^[0-9a-f]{8}\.[0-9a-f]{24}\.[012]\.[0-9a-f]{12}$/;
 const hex = (value: number | bigint, width: number): string => value.toString(16).padStart(width, '0');
 
@@ -26,6 +29,10 @@ export const orderPrefix = ({ epoch, position, phase }: Omit<OrderParts, 'ordina
   `${hex(epoch, 8)}.${hex(position, 24)}.${phase}.`;
 
 export const formatOrder = (parts: OrderParts): Order => orderPrefix(parts) + hex(parts.ordinal, 12);
+
+/** At or after every event of a transaction, and before every later one. */
+export const endOfTransaction = (parts: Omit<OrderParts, 'ordinal'>): Order =>
+  formatOrder({ ...parts, ordinal: LAST_ORDINAL });
 
 export const isOrder = (text: string): boolean => SHAPE.test(text);
 
@@ -44,3 +51,15 @@ export const parseOrder = (text: Order): OrderParts => {
  * Identity of the source transaction: (epoch, position, phase). Events that share it became visible at once.
  */
 export const transactionOf = (order: Order): string => order.slice(0, 35);
+
+/**
+ * At or after every event of all transactions before this order's, and before its own first one; null: there
+ * can be none before.
+ */
+export const endBefore = (order: Order): Order | null => {
+  const { epoch, position, phase } = parseOrder(order);
+  if (phase === 2) return endOfTransaction({ epoch, position, phase: 1 });
+  if (phase === 1) return endOfTransaction({ epoch, position, phase: 0 });
+  if (position > 0n) return endOfTransaction({ epoch, position: position - 1n, phase: 2 });
+  return epoch > 0 ? endOfTransaction({ epoch: epoch - 1, position: LAST_POSITION, phase: 2 }) : null;
+};

@@ -1,17 +1,15 @@
-// Owns `varve asof` and `varve history`: the table as it was, and one row's whole life.
-import { isOrder } from '../change/order.ts';
+// Owns `varve asof`: one table or several as they were, or as they are.
 import { VarveError } from '../errors.ts';
-import { type Answer, askTable, type Question } from '../sinks/parquet/query.ts';
-import { argument, type Command, type Context, readPipeline } from './command.ts';
-import { openFeed } from './open-topic.ts';
-import type { Cell } from './output.ts';
-import { printableCell } from './printable.ts';
-import { knownTables, tableTopic } from './table-topic.ts';
-
-const DEFAULT_LIMIT = 1000;
+import type { Answer } from '../sinks/parquet/query.ts';
+import { type Asking, asking, flagText, limitOf, type NamedTable } from './asked.ts';
+import { argument, type Command, type Context } from './command.ts';
+import { commonMoment, type Together } from './cut.ts';
+import { NOW, readMoment, readSnapshot, type SaidMoment } from './moment.ts';
+import { cellOf, rowJson } from './row-text.ts';
+import { shapeAt } from './shape.ts';
 
 /** Columns that only say what was asked for. */
-const ASOF_HIDES: ReadonlySet<string> = new Set([
+const HIDDEN: ReadonlySet<string> = new Set([
   'is_current',
   '_order_end',
   '_closed_by',
@@ -23,105 +21,108 @@ const ASOF_HIDES: ReadonlySet<string> = new Set([
 ]);
 
 /** Left out where they say nothing. */
-const RARE: ReadonlySet<string> = new Set(['_incomplete', '_previous_key']);
+const RARE: ReadonlySet<string> = new Set(['_incomplete', 'valid_to']);
 
-const HISTORY_HIDES: ReadonlySet<string> = new Set([
-  'is_current',
-  '_order_end',
-  '_commit_ts',
-  '_order',
-  '_incomplete',
-]);
-
-const ask = async (context: Context, question: Question): Promise<Answer> => {
-  const config = await readPipeline(context, argument(context, 0));
-  if (config.table === undefined)
-    throw new VarveError('usage', `${config.file} has no table: there is nothing to ask.`);
-  const feed = await openFeed(context, config);
-  try {
-    const topic = await tableTopic(feed, config, argument(context, 1));
-    const record = (await knownTables(feed)).get(topic);
-    const [namespace = '', name = ''] = record?.table ?? [];
-    return await askTable(config.table.location, { namespace, name }, question);
-  } finally {
-    await feed.close();
-  }
+const saidMoment = (context: Context): SaidMoment => {
+  const [at, snapshot] = [flagText(context, 'at'), flagText(context, 'snapshot')];
+  if (at !== null && snapshot !== null)
+    throw new VarveError('usage', 'Say --at or --snapshot: each of them is a moment.');
+  if (snapshot !== null) return readSnapshot(snapshot, '--snapshot');
+  return at === null ? NOW : readMoment(at, '--at');
 };
 
-const show = (
-  { output }: Context,
-  { columns, rows, fields, more }: Answer,
-  hidden: ReadonlySet<string>,
-): void => {
-  const types = columns.map((name) => fields.find((field) => field.name === name)?.type ?? 'string');
-  const shown = columns
-    .map((name, at) => ({ name, at }))
+const showRows = ({ output }: Context, { rows, layout, more }: Answer): void => {
+  const shown = layout.fields
+    .map((field, at) => ({ field, at }))
     .filter(
-      ({ name, at }) =>
-        output.json || !(hidden.has(name) || (RARE.has(name) && rows.every((row) => row[at] === null))),
+      ({ field: { name }, at }) =>
+        !(HIDDEN.has(name) || (RARE.has(name) && rows.every((row) => row[at] === null))),
     );
-  const printed = rows.map((row) =>
-    shown.map(({ at }) => printableCell(row[at] ?? null, types[at] ?? 'string')),
-  );
-  const cells = output.json
-    ? printed
-    : printed.map((row) =>
-        row.map((cell) => (typeof cell === 'object' && cell !== null ? JSON.stringify(cell) : cell)),
-      );
   output.table(
-    shown.map(({ name }) => name),
-    cells as Cell[][],
+    shown.map(({ field }) => field.name),
+    rows.map((row) => shown.map(({ field, at }) => cellOf(row[at] ?? null, field.type, output.tty))),
   );
   if (more) output.note(`only the first ${rows.length} rows are shown: say --limit`);
 };
 
-const limitOf = ({ flags }: Context): number => {
-  const limit = Number(flags.limit ?? DEFAULT_LIMIT);
-  if (Number.isInteger(limit) && limit > 0) return limit;
-  throw new VarveError('usage', `--limit is a whole number above 0, not ${flags.limit}.`);
+/** What was said on the command line, once for all tables. */
+type Said = { said: SaidMoment; where: string | null; limit: number };
+
+/** The table as of the moment, asked. */
+const askOne = async (all: Asking, table: NamedTable, { said, where, limit }: Said): Promise<Answer> => {
+  const then =
+    said.snapshot === null ? table : { ...table, ...(await all.queries.openAt(table, said.snapshot)) };
+  const shape = await shapeAt(all, then, said);
+  return all.queries.ask(then, { rows: said.moment, where, limit }, shape);
 };
 
-const instantOf = (text: string): Question['rows'] => {
-  if (isOrder(text)) return { kind: 'asOf', at: { order: text } };
-  const ms = Date.parse(text);
-  if (Number.isNaN(ms))
-    throw new VarveError('usage', `--at is a time such as 2026-01-31T12:00:00Z, or an ORDER, not ${text}.`);
-  // Date holds milliseconds; what is finer stays in the text.
-  const finer = /\.\d{3}(\d{1,3})/.exec(text)?.[1]?.padEnd(3, '0') ?? '0';
-  return { kind: 'asOf', at: { ts: BigInt(ms) * 1000n + BigInt(finer) } };
+type Parts = { context: Context; all: Asking; question: Said };
+
+const showOne = async ({ context, all, question }: Parts, named: string): Promise<void> => {
+  const { output } = context;
+  const table = await all.find(named);
+  const answer = await askOne(all, table, question);
+  if (!output.json) {
+    if (question.said !== NOW) output.note(`${table.name} as of ${question.said.text}`);
+    showRows(context, answer);
+    return;
+  }
+  const { fields } = answer.layout;
+  for (const row of answer.rows) output.result(rowJson(row, fields), '');
+};
+
+const sayTogether = ({ output }: Context, { said, doubt }: Together, tables: readonly NamedTable[]): void => {
+  const names = tables.map(({ name }) => name);
+  output.result(
+    { tables: names, as_of: said.text, one_moment: doubt === null, doubt },
+    output.dim(`as of ${said.text}`),
+  );
+  if (doubt !== null) output.note(doubt);
+};
+
+const showSeveral = async ({ context, all, question }: Parts, names: readonly string[]): Promise<void> => {
+  const { output } = context;
+  const tables: NamedTable[] = [];
+  for (const name of names) tables.push(await all.find(name));
+  const together = await commonMoment(all, tables, question.said);
+  sayTogether(context, together, tables);
+  for (const table of tables) {
+    const answer = await askOne(all, table, { ...question, said: together.said });
+    const { fields } = answer.layout;
+    if (output.json) {
+      for (const row of answer.rows) output.result({ table: table.name, row: rowJson(row, fields) }, '');
+      continue;
+    }
+    output.result({}, `\n${table.name}`);
+    showRows(context, answer);
+  }
 };
 
 export const asof: Command = {
   name: 'asof',
-  usage: 'asof FILE TABLE [--at TIME|ORDER] [--where SQL] [--limit N]',
-  summary: 'shows the table as it was, or as it is',
-  options: { at: { type: 'string' }, where: { type: 'string' }, limit: { type: 'string' } },
-  async run(context) {
-    const { at, where } = context.flags;
-    const rows: Question['rows'] = typeof at === 'string' ? instantOf(at) : { kind: 'current' };
-    const answer = await ask(context, {
-      rows,
-      where: typeof where === 'string' ? where : null,
-      limit: limitOf(context),
-    });
-    show(context, answer, ASOF_HIDES);
-    return 0;
+  usage: 'asof FILE TABLE.. [--at TIME|ORDER | --snapshot ID] [--where SQL] [--limit N] [--explain]',
+  summary: 'shows tables as they were, or as they are',
+  details:
+    'Several tables are shown as of one moment, where that can be had. A time without a zone is UTC.\n' +
+    'SQL is a condition over one row: no subqueries.\n',
+  options: {
+    at: { type: 'string' },
+    snapshot: { type: 'string' },
+    where: { type: 'string' },
+    limit: { type: 'string' },
+    explain: { type: 'boolean' },
   },
-};
-
-export const history: Command = {
-  name: 'history',
-  usage: 'history FILE TABLE KEY.. [--limit N]',
-  summary: "shows one row's whole life; KEY is its key columns in their order",
-  options: { limit: { type: 'string' } },
-  async run(context) {
-    argument(context, 2);
-    const key = context.arguments.slice(2);
-    show(
-      context,
-      await ask(context, { rows: { kind: 'history', key }, where: null, limit: limitOf(context) }),
-      HISTORY_HIDES,
-    );
-    return 0;
+  run(context) {
+    const first = argument(context, 1);
+    const names = context.arguments.slice(1);
+    const said = saidMoment(context);
+    const question = { said, where: flagText(context, 'where'), limit: limitOf(context) };
+    if (said.snapshot !== null && names.length > 1)
+      throw new VarveError('usage', "A snapshot is one table's own: ask for one table, or say --at.");
+    return asking(context, async (all) => {
+      const parts = { context, all, question };
+      await (names.length === 1 ? showOne(parts, first) : showSeveral(parts, names));
+      return 0;
+    });
   },
 };

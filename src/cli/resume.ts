@@ -9,6 +9,7 @@ import { type Checkpoint, readState, STATE_KEYS } from '../topic/state.ts';
 import { becomeWriter } from '../topic-writer.ts';
 import { assemble } from './assemble.ts';
 import { argument, type Command, type Context, kindOf, openSource, readPipeline } from './command.ts';
+import { resumeTable } from './pause.ts';
 import { recordStatus, STOPPED } from './status-record.ts';
 
 const acceptHole = async (context: Context, config: Config): Promise<void> => {
@@ -60,17 +61,23 @@ const abortHanging = async (context: Context, config: Config): Promise<void> => 
 
 export const resume: Command = {
   name: 'resume',
-  usage: 'resume FILE (--accept-gap | --abort-hanging)',
-  summary: 'goes on where the history is lost, or where a broker lost the end of a transaction',
+  usage: 'resume FILE (TABLE | --accept-gap | --abort-hanging)',
+  summary: 'goes on: with a paused table, where the history is lost, or where a transaction hangs',
   details:
+    'TABLE: lets a table go on that varve pause stopped.\n' +
     '--accept-gap: goes on from now, and writes the hole down.\n' +
     '--abort-hanging: takes back what no reader has seen; its changes come again.\n',
   options: { 'accept-gap': { type: 'boolean' }, 'abort-hanging': { type: 'boolean' } },
   async run(context) {
     const { flags } = context;
-    const config = await readPipeline(context, argument(context, 0));
     const [gap, hanging] = [flags['accept-gap'] === true, flags['abort-hanging'] === true];
-    if (gap === hanging) throw new VarveError('usage', `Usage: varve ${context.usage}`);
+    const isTable = context.arguments.length > 1;
+    if (isTable && !gap && !hanging) {
+      await resumeTable(context);
+      return 0;
+    }
+    const config = await readPipeline(context, argument(context, 0));
+    if (isTable || gap === hanging) throw new VarveError('usage', `Usage: varve ${context.usage}`);
     await (gap ? acceptHole(context, config) : abortHanging(context, config));
     return 0;
   },

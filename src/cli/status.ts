@@ -59,6 +59,13 @@ export const status: Command = {
       );
       for (const { table, blocked } of found.tables)
         if (blocked !== null) output.result({}, `${output.bad(`${table} is blocked`)}: ${blocked}`);
+      for (const { table, summary } of found.tables)
+        if (summary?.pausedSince)
+          output.result(
+            {},
+            `${output.bad(`${table} is paused`)} since ${summary.pausedSince}: ` +
+              `varve resume ${config.file} ${table}`,
+          );
       return code;
     } finally {
       await feed.close();

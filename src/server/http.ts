@@ -1,11 +1,13 @@
-// Owns the small HTTP listener: health, readiness, metrics, status. Reads only; no row, no secret. Loopback
-// only.
-import { createServer, type ServerResponse } from 'node:http';
+// Owns the small HTTP listener: health, readiness, metrics, status, the catalog of the tables. Reads only; no
+// row, no secret. Loopback only.
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { asVarveError, VarveError } from '../errors.ts';
 import type { PipelineParts } from '../pipeline-parts.ts';
 import { makeScrub } from '../secrets.ts';
 import { pipelineStatus } from '../status.ts';
 import type { Telemetry } from '../telemetry.ts';
+import { makeCatalog } from './catalog.ts';
+import { clientDefaults, openCatalogTables } from './catalog-tables.ts';
 import { measure } from './gauges.ts';
 
 type ListenOptions = { parts: PipelineParts; telemetry: Telemetry; version: string };
@@ -29,13 +31,33 @@ const statusBody = async (
   version,
 });
 
+type AskCatalog = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** Answers what Iceberg's clients ask below `/v1/`. */
+const catalogOf = (parts: PipelineParts): AskCatalog => {
+  const { name, secrets, table } = parts.config;
+  const ask = makeCatalog({
+    warehouse: name,
+    tables: openCatalogTables(parts),
+    defaults: clientDefaults(table ?? null),
+    scrub: makeScrub(secrets),
+  });
+  return ({ method = '', url = '', headers }, response) =>
+    void ask({ method, url, ifNoneMatch: headers['if-none-match'] }).then(({ code, headers: more, body }) => {
+      const type = body === null ? {} : { 'content-type': 'application/json' };
+      response.writeHead(code, { ...type, ...more }).end(body ?? undefined);
+    });
+};
+
 /** Throws `usage` when the address is taken. */
 export const listen = async (
   address: string,
   { parts, telemetry, version }: ListenOptions,
 ): Promise<Listener> => {
   const { progress } = parts;
+  const askCatalog = catalogOf(parts);
   const server = createServer({ requestTimeout: 10_000, headersTimeout: 5000 }, (request, response) => {
+    if (request.url?.startsWith('/v1/')) return askCatalog(request, response);
     if (request.method !== 'GET') {
       response.setHeader('allow', 'GET');
       return sendJson(response, 405, { error: 'only GET is answered here' });
@@ -57,7 +79,9 @@ export const listen = async (
           (thrown: unknown) => sendJson(response, 500, { error: asVarveError(thrown).kind }),
         );
       default:
-        return sendJson(response, 404, { error: 'here are /healthz, /readyz, /metrics and /status' });
+        return sendJson(response, 404, {
+          error: 'here are /healthz, /readyz, /metrics, /status and /v1/config',
+        });
     }
   });
   const colon = address.lastIndexOf(':');

@@ -1,7 +1,16 @@
 // Port: a table that folds one topic. Consumed by the fold loop; implemented by parquet/.
 
+import type { Order } from '../change/order.ts';
 import type { FeedBatch } from '../topic/feed.ts';
 import type { SchemaRecord, SnapshotRecord } from '../topic/state.ts';
+
+/** Where in the order of everything these batches end. */
+export type FoldCut = {
+  /** Events above it stay in the topic; null: all are taken. */
+  limit: Order | null;
+  /** Every event up to it is in these batches or was before; null: that is not known of any. */
+  whole: Order | null;
+};
 
 /** What stands beside the records: how to read them, and which snapshots are complete. */
 export type FoldContext = {
@@ -16,6 +25,7 @@ export type FoldContext = {
   snapshot: SnapshotRecord | null;
   /** Rows that the topic's newest snapshot is expected to have; 0 when unknown. */
   estimatedRows: number;
+  cut: FoldCut;
 };
 
 export type CommitReport = {
@@ -26,6 +36,10 @@ export type CommitReport = {
   duplicates: number;
   late: number;
   dead: number;
+  /** Events of an order that the table has with another payload. */
+  conflicts: number;
+  /** Versions opened with a column whose value could not be had. */
+  incomplete: number;
 };
 
 export type DeadRecord = {
@@ -34,6 +48,8 @@ export type DeadRecord = {
   key: Uint8Array | null;
   value: Uint8Array | null;
   reason: string;
+  /** Nothing is wrong with it but when it came. */
+  isLate: boolean;
 };
 
 /** What is left to do: nothing, something, or so much that the next commit had better wait. */
@@ -54,8 +70,13 @@ export type TableSink = {
   close(): Promise<void>;
 };
 
+export type OpenedTable = TableSink & {
+  /** Whether somebody has told it to wait: then a commit throws `table_paused`. Looks at the store. */
+  isPaused(): Promise<boolean>;
+};
+
 export type Sink = {
-  open(topic: string, table: { namespace: string; name: string }): Promise<TableSink>;
+  open(topic: string, table: { namespace: string; name: string }): Promise<OpenedTable>;
   /** Records that can not be folded are handed over here, durably, before the commit that skips them. */
   close(): Promise<void>;
 };

@@ -57,7 +57,7 @@ export class RowEncoder {
    * `value_unsupported` when that has none either, because a placeholder would be another row's key.
    */
   writeKey(out: ByteWriter, cells: Cells, old: Cells | null): void {
-    this.#forget();
+    this.forget();
     for (let i = 0; i < this.#key.length; i++) {
       const column = this.#key[i]!;
       const isOld = old !== null && cells.kind[column] === CELL_UNCHANGED;
@@ -73,7 +73,7 @@ export class RowEncoder {
    * `unchanged` names it.
    */
   writeRow(out: ByteWriter, cells: Cells, old: { cells: Cells | null; isKey: boolean }): void {
-    this.#forget();
+    this.forget();
     const { bytes, kind, start, end } = cells;
     const encode = this.#encode;
     const branches = this.#valueBranch;
@@ -90,7 +90,7 @@ export class RowEncoder {
 
   /** An image of which only the key columns are real. */
   writeKeyImage(out: ByteWriter, cells: Cells): void {
-    this.#forget();
+    this.forget();
     for (let i = 0; i < this.#encode.length; i++) {
       if (this.#isKey[i] === 1) this.#writeCell(out, cells, i);
       else out.raw(this.#absent[i]!);
@@ -113,7 +113,8 @@ export class RowEncoder {
     }
   }
 
-  #forget(): void {
+  /** For a record that has no image. */
+  forget(): void {
     if (this.unchanged.length > 0) this.unchanged.length = 0;
     if (this.texts.length > 0) this.texts.length = 0;
   }

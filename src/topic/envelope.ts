@@ -172,6 +172,7 @@ export class EnvelopeWriter {
     const images = this.#images;
     images.op = 't'.charCodeAt(0);
     images.before = images.after = images.old.cells = null;
+    this.#rows.forget();
     if (change.transactionId !== null) change.count(this.#collection);
     for (const out of partitions) {
       this.#out = out;

@@ -53,6 +53,10 @@ export const blockedBy = (state: ReadonlyMap<string, string>, topic: string): st
   return record === null || record.schemas.length === 0 ? null : record.reason;
 };
 
+/** Events of the topic from this order on wait elsewhere; null: none do. */
+export const parkedFrom = (state: ReadonlyMap<string, string>, topic: string): Order | null =>
+  readParked(state, topic)?.schemas[0]?.first ?? null;
+
 export type Parking = {
   topic: string;
   texts: SchemaTexts;

@@ -22,6 +22,11 @@ export type Checkpoint = {
   selection: string;
   /** Source commit time of the newest transaction, microseconds as text. */
   commitTs: string;
+  /**
+   * Every event up to this order is out: the end of the newest whole transaction. Absent: none was since this
+   * is written down.
+   */
+  order?: Order;
 };
 
 export type IdentityRecord = { pipeline: string; kind: string; source: Record<string, string> };

@@ -1,15 +1,19 @@
 // Owns what every Store must do. Run it against each implementation; `open` gives a fresh, empty place.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import type { Store, StoredFile } from '../../src/sinks/parquet/store.ts';
 
 type StorePlace = {
   store: Store;
   /** A URI prefix without trailing slash, below which the test may do anything. */
   root: string;
+  /** So many that a listing comes in several answers. */
+  files?: number;
   /** Leaves behind what a write to `uri` that was cut off would leave. */
   leaveHalfWritten(uri: string): Promise<void>;
 } & AsyncDisposable;
@@ -54,12 +58,21 @@ export const storeContract = (name: string, open: () => Promise<StorePlace>): vo
     assert.equal(await store.createExclusive(uri, bytes('third')), 'created');
   });
 
+  each('a listing is whole, however many files there are', async ({ store, root, files = 30 }) => {
+    const names = Array.from({ length: files }, (_, at) => `${root}/many/${at}`);
+    for (let at = 0; at < names.length; at += 50)
+      await Promise.all(names.slice(at, at + 50).map((uri) => store.write(uri, bytes('x'))));
+    assert.deepEqual(new Set(await uris(store.list(`${root}/many/`))), new Set(names));
+  });
+
   each(
     'of many exclusive creates at once exactly one wins, and its bytes are there',
     async ({ store, root }) => {
       for (let round = 0; round < 20; round++) {
         const uri = `${root}/race/${round}`;
-        const tries = Array.from({ length: 8 }, (_, at) => store.createExclusive(uri, bytes(`writer ${at}`)));
+        const tries = Array.from({ length: 16 }, (_, at) =>
+          store.createExclusive(uri, bytes(`writer ${at}`)),
+        );
         const results = await Promise.all(tries);
         assert.equal(results.filter((result) => result === 'created').length, 1);
         assert.equal(text(await store.read(uri)), `writer ${results.indexOf('created')}`);
@@ -137,8 +150,34 @@ export const storeContract = (name: string, open: () => Promise<StorePlace>): vo
       const uri = `${root}/t/data/1.parquet`;
       await store.adopt(local, uri);
       assert.equal(text(await store.read(uri)), 'rows');
-      assert.equal(await readFile(await store.localCopy(uri), 'utf8'), 'rows');
+      using copies = store.lease();
+      assert.equal(await readFile(await copies.localCopy(uri), 'utf8'), 'rows');
       assert.deepEqual(await uris(store.list(`${root}/t/`)), [uri]);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  each('a large file is taken over whole, and is not seen before it is', async ({ store, root }) => {
+    const directory = await mkdtemp(join(tmpdir(), 'varve-adopt-'));
+    try {
+      const local = join(directory, 'large.parquet');
+      const whole = randomBytes(40 * (1 << 20) + 7);
+      await writeFile(local, whole);
+      const uri = `${root}/t/data/large.parquet`;
+      let adopted = false;
+      const adopting = store.adopt(local, uri).then(() => (adopted = true));
+      while (!adopted) {
+        await setImmediate();
+        for (const { bytes: size } of await listed(store.list(`${root}/t/`)))
+          assert.equal(size, whole.length);
+        const found = await store.read(uri);
+        assert.ok(found === null || whole.equals(found), 'half a file was seen');
+      }
+      await adopting;
+      assert.ok(whole.equals((await store.read(uri)) ?? Buffer.alloc(0)));
+      using copies = store.lease();
+      assert.ok(whole.equals(await readFile(await copies.localCopy(uri))));
     } finally {
       await rm(directory, { recursive: true });
     }

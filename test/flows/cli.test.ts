@@ -213,7 +213,10 @@ test('--json: one object a line from every command, errors too', async () => {
   assert.equal((await say(['tail', file, 'items'])).length, 20);
   assert.equal((await say(['asof', file, 'items'])).length, 20);
   assert.deepEqual(
-    (await say(['history', file, 'items', '7'])).map(({ id, v }) => [id, v]),
+    (await say(['history', file, 'items', '7'])).map(({ row }) => {
+      const { id, v } = row as Record<string, unknown>;
+      return [id, v];
+    }),
     [[7, 'first 7']],
   );
   assert.equal((await say(['snapshot', file, 'public.items']))[0]?.state, 'snapshot_done');

@@ -143,7 +143,7 @@ test('columns with hostile names keep their values, beside the columns of Varve 
       named(column),
       column === 'id' ? 1 : column === '__proto__' ? proto : `of ${column}`,
     ]);
-  const life = await ask(stage, ['history', 'odd', '1']);
+  const life = (await ask(stage, ['history', 'odd', '1'])).map(({ row }) => row as Row);
   for (const [at, proto] of ['of __proto__', 'polluted'].entries()) {
     for (const [column, value] of expected(proto))
       assert.deepEqual(Object.entries(life[at] ?? {}).find(([name]) => name === column)?.[1], value, column);

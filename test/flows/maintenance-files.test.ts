@@ -10,7 +10,7 @@ import { commit } from '../../src/sinks/parquet/iceberg/commit.ts';
 import type { LiveFile } from '../../src/sinks/parquet/iceberg-type.ts';
 import { openParquetSink } from '../../src/sinks/parquet/sink.ts';
 import { fromFileUri } from '../../src/sinks/parquet/store-local.ts';
-import { changeAt, changeMany, holdsChanges, TableBench, upkeep } from '../support/table-bench.ts';
+import { changeAt, changeMany, holdsChanges, RULES, TableBench, upkeep } from '../support/table-bench.ts';
 import { readTable } from '../support/table-rows.ts';
 
 const HOUR_MS = 3_600_000;
@@ -104,10 +104,12 @@ test('what a killed process left goes at the next start, and nobody else loses t
   await strayFile(join(directory, '.varve-scratch-mine', 'killed', 'half.parquet'), 0);
   await strayFile(join(directory, '.varve-scratch-other', 'busy', 'half.parquet'), 0);
   const sink = openParquetSink({
-    directory,
+    place: { location: directory },
+    workDirectory: directory,
     pipeline: 'mine',
+    source: 'made up',
     memoryBytes: 256 << 20,
-    rules: () => ({ collapse: true, lateWindowMs: HOUR_MS, keepSnapshots: 10, keepSnapshotsMs: DAY_MS }),
+    rules: () => RULES,
     nowMs: Date.now,
     randomId: randomUUID,
     bury: async () => undefined,

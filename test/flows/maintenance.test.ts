@@ -67,7 +67,7 @@ test('intake waits while too many files wait to be merged, also on the way to an
     return commitNext(...given);
   };
   const limits = { intervalMs: 1000, rows: 1, bytes: 1 << 20 };
-  const rest = { nowMs: Date.now, onCommit: () => undefined, finish: AbortSignal.abort() };
+  const rest = { consistent: false, nowMs: Date.now, onCommit: () => undefined, finish: AbortSignal.abort() };
   await runFold({ feed, table, topic: TOPIC, limits, ...rest }, new AbortController().signal);
   assert.equal(runs.length, COMMITS);
   assert.ok(Math.max(...runs) < 8, `${Math.max(...runs)} small files stood side by side: ${runs}`);

@@ -2,20 +2,17 @@
 // Iceberg extension and Spark each find exactly the source's versions, all the same rows, now and as of an
 // older snapshot. The table has no `time` column, because Spark refuses to read a table that has one.
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import {
   askOracle,
   auditMoment,
-  canonicalImage,
   compareWithOracle,
-  type FoundVersion,
   installOracle,
-  LEDGER_COLUMNS,
   type OracleAnswer,
 } from '../support/oracle.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
+import { versionsOf } from '../support/reader-versions.ts';
 import { openTableReader, type ReaderEngine } from '../support/readers.ts';
 import { readTable } from '../support/table-rows.ts';
 import { makePipeline, type TestPipeline } from '../support/varve.ts';
@@ -25,7 +22,6 @@ const SEED = Number(process.env.VARVE_SEED ?? Math.floor(Math.random() * 1e6));
 const UNTIL = ['run', 'pipeline.yaml', '--until-caught-up'];
 const ENGINES = ['pyiceberg', 'duckdb', 'spark'] as const satisfies readonly ReaderEngine[];
 
-type JsonRow = Readonly<Record<string, string | number | boolean | null | readonly string[]>>;
 /** What was known of the source when the table had this snapshot. */
 type Moment = { answer: OracleAnswer; since: bigint; snapshotId: bigint };
 
@@ -35,28 +31,6 @@ const moments: Moment[] = [];
 let metadata = '';
 /** By engine: what it read, the newest moment last. */
 const readings = new Map<ReaderEngine, string[][]>();
-
-const image = (row: JsonRow): readonly (string | null)[] =>
-  LEDGER_COLUMNS.map((name) => {
-    const value = row[name] ?? null;
-    if (value === null) return null;
-    if (name === 'big') return createHash('md5').update(String(value)).digest('hex');
-    return String(value).replace(/Z$/, '');
-  });
-
-const versionsOf = (lines: readonly string[]): Map<string, FoundVersion[]> => {
-  const rows = lines.map((line) => JSON.parse(line) as JsonRow);
-  rows.sort((a, b) => (String(a._order) < String(b._order) ? -1 : 1));
-  const found = new Map<string, FoundVersion[]>();
-  for (const row of rows) {
-    const versions = found.get(String(row.id)) ?? [];
-    const closedBy = (row._closed_by ?? null) as string | null;
-    assert.equal(row.is_current, closedBy === null);
-    versions.push({ image: canonicalImage(image(row)), closedBy, op: String(row._op) });
-    found.set(String(row.id), versions);
-  }
-  return found;
-};
 
 before(async () => {
   server = await startPostgres({ major: 17 });

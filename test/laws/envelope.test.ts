@@ -380,3 +380,10 @@ test('a truncate has no key and no image', () => {
   const { key, value } = new Topic(TABLE).truncate(1).readOne();
   assert.deepEqual([key, value?.op, value?.before, value?.after], [null, 't', null, null]);
 });
+
+test('a truncate says nothing of the row that was written before it', () => {
+  const topic = new Topic(TABLE).write({ after: ['1', undefined, 'NaN', null] }).truncate(1);
+  const [row, truncate] = topic.read().map(({ headers }) => Object.keys(headers));
+  assert.deepEqual(row, ['varve.order', 'varve.unchanged', 'varve.text']);
+  assert.deepEqual(truncate, ['varve.order']);
+});

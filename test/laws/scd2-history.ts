@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { formatOrder } from '../../src/change/order.ts';
 import type { Barrier } from '../../src/sinks/parquet/scd2-version.ts';
-import type { Event } from './scd2-model.ts';
+import type { Event, ModelRules } from './scd2-model.ts';
 
 type History = { events: Event[]; barriers: Barrier[]; lastOrder: string };
 
@@ -138,6 +138,18 @@ export const histories = (maxLength: number, { mayReuse = false }: HistoryOption
     for (const transaction of transactions) database.run(transaction);
     return database.history;
   });
+
+/** What a table may be told to do, late changes refused in half of the tables. */
+export const rules: fc.Arbitrary<Required<ModelRules>> = fc.record({
+  collapse: fc.boolean(),
+  late: fc.constantFrom<Required<ModelRules>['late'][]>('apply', 'apply', 'drop', 'dlq'),
+  keepNoops: fc.boolean(),
+  markDeletes: fc.boolean(),
+});
+
+/** For tables that refuse late changes: what rests on a refused one is older than it was. */
+export const wholeImages = (events: readonly Event[]): Event[] =>
+  events.map((event) => ({ ...event, unchanged: [] }));
 
 /**
  * In what order things come, and where batches are cut: positions may repeat; what is never named comes

@@ -25,6 +25,7 @@ export type Row = {
   to: bigint | null;
   op: string;
   ts: bigint;
+  tx: string;
   image: Image;
   previousKey: string | null;
   closedBy: string | null;
@@ -38,19 +39,59 @@ const transaction = (order: string): string => order.split('.').slice(0, 3).join
 const byOrder = (one: { order: string }, other: { order: string }): number =>
   one.order < other.order ? -1 : one.order > other.order ? 1 : 0;
 
+/** What a table's options say; the defaults where nothing is said. */
+export type ModelRules = {
+  collapse?: boolean;
+  late?: 'apply' | 'drop' | 'dlq';
+  keepNoops?: boolean;
+  markDeletes?: boolean;
+};
+
+/**
+ * What of a line of events, as they arrive, a table takes that refuses late ones: those after which an event
+ * of a later transaction of the same key came first. An event whose transaction has gone further for this key
+ * adds nothing, so it is not refused.
+ */
+export const refuseLate = (arriving: readonly Event[]): { taken: Event[]; late: Event[] } => {
+  const taken: Event[] = [];
+  const late: Event[] = [];
+  for (const event of arriving) {
+    const own = taken.filter(({ key }) => key === event.key);
+    const isOvertaken = own.some(({ order }) => transaction(order) > transaction(event.order));
+    const isReplaced = own.some(
+      ({ order }) => transaction(order) === transaction(event.order) && order >= event.order,
+    );
+    (isOvertaken && !isReplaced ? late : taken).push(event);
+  }
+  return { taken, late };
+};
+
 type Step = { order: string; ts: bigint; close: string | null; event: Event | null };
+
+/** What a delete leaves where deletes are marked: the row as it was, for no time at all. */
+const deleteRow = ({ key, image }: Row, { order, ts, tx }: Event): Omit<Row, 'from' | 'to'> => ({
+  key,
+  order,
+  orderEnd: order,
+  op: 'd',
+  ts,
+  tx,
+  image,
+  previousKey: null,
+  closedBy: 'd',
+});
 
 export class Model {
   readonly #events: readonly Event[];
   readonly #barriers: readonly Barrier[];
-  readonly #collapse: boolean;
+  readonly #rules: ModelRules;
   readonly #images = new Map<Event, Image>();
 
-  constructor(events: readonly Event[], barriers: readonly Barrier[], collapse: boolean) {
+  constructor(events: readonly Event[], barriers: readonly Barrier[], rules: ModelRules) {
     const unique = new Map(events.map((event) => [`${event.key} ${event.order}`, event]));
     this.#events = [...unique.values()].sort(byOrder);
     this.#barriers = barriers;
-    this.#collapse = collapse;
+    this.#rules = { collapse: true, ...rules };
     for (const event of this.#events) if (event.op !== 'd') this.#images.set(event, this.#complete(event));
   }
 
@@ -104,7 +145,7 @@ export class Model {
       if (kind === 't' || !isSeen) steps.push({ order, ts, close: kind, event: null });
     }
     steps.sort(byOrder);
-    if (!this.#collapse) return steps;
+    if (!this.#rules.collapse) return steps;
     return steps.filter((step, at) => {
       const next = steps[at + 1];
       return next === undefined || transaction(next.order) !== transaction(step.order);
@@ -113,7 +154,7 @@ export class Model {
 
   /** A transaction that inserts and then updates has inserted. */
   #opOf(event: Event): string {
-    if (!this.#collapse) return event.op;
+    if (!this.#rules.collapse) return event.op;
     const group = [
       ...this.#events.filter(({ key }) => key === event.key),
       ...this.#barriers.filter(({ kind }) => kind === 't').map((barrier) => ({ ...barrier, op: 't' })),
@@ -130,12 +171,15 @@ export class Model {
     let open: Row | null = null;
     for (const { order, ts, close, event } of this.#steps(key)) {
       const image = event === null ? undefined : this.#images.get(event);
+      const isKept = this.#rules.keepNoops === true && event?.op !== 'r';
       const isNothing =
-        close === null ? open !== null && imagesEqual(open.image, image as Image) : open === null;
+        close === null ? open !== null && !isKept && imagesEqual(open.image, image as Image) : open === null;
       if (isNothing) continue;
       const at: bigint = clock !== null && clock > ts ? clock : ts;
       clock = at;
       if (open !== null) Object.assign(open, { orderEnd: order, to: at, closedBy: close ?? 'u' });
+      if (close === 'd' && this.#rules.markDeletes === true)
+        rows.push({ ...deleteRow(open as Row, event as Event), from: at, to: at });
       open = null;
       if (close !== null || event === null) continue;
       open = {
@@ -146,6 +190,7 @@ export class Model {
         to: null,
         op: this.#opOf(event),
         ts,
+        tx: event.tx,
         image: image as Image,
         previousKey: event.origin,
         closedBy: null,

@@ -9,10 +9,19 @@ import type {
   KeyInput,
   Mark,
   StoredVersion,
+  VersionRules,
 } from '../../src/sinks/parquet/scd2-version.ts';
-import { type Event, type Image, imagesEqual, type Row } from './scd2-model.ts';
+import { type Event, type Image, imagesEqual, type ModelRules, type Row } from './scd2-model.ts';
+
+const DEFAULT_RULES: VersionRules = { collapse: true, late: 'apply', keepNoops: false, markDeletes: false };
+
+/** What the code under test calls the model's rules. */
+const versionRules = (rules: ModelRules): VersionRules => ({ ...DEFAULT_RULES, ...rules });
 
 export type Delivery = { kind: 'event'; event: Event } | { kind: 'barrier'; barrier: Barrier };
+
+export const eventsOf = (items: readonly Delivery[]): Event[] =>
+  items.flatMap((item) => (item.kind === 'event' ? [item.event] : []));
 
 export const deliveries = (events: readonly Event[], barriers: readonly Barrier[]): Delivery[] => [
   ...events.map((event) => ({ kind: 'event', event }) as const),
@@ -27,27 +36,36 @@ const images: Images<Image> = {
     ),
     incomplete: columns.filter((column) => previous === null || previous.incomplete.includes(column)),
   }),
+  isWhole: ({ incomplete }) => incomplete.length === 0,
 };
 
 type Keep = { versions: StoredVersion<Image>[]; marks: Mark<Image>[] };
 
 export class MemoryTable {
-  readonly counts = { duplicates: 0, late: 0, noops: 0, opened: 0, closed: 0 };
+  readonly counts = {
+    duplicates: 0,
+    late: 0,
+    conflicts: 0,
+    noops: 0,
+    opened: 0,
+    closed: 0,
+    incomplete: 0,
+  };
   dead: string[] = [];
   readonly #keys = new Map<string, Keep>();
   readonly #barriers = new Map<string, Barrier>();
-  readonly #collapse: boolean;
+  readonly #rules: VersionRules;
   #horizon: string | null = null;
   #nextRow = 0;
 
-  constructor(collapse: boolean) {
-    this.#collapse = collapse;
+  constructor(rules: ModelRules = {}) {
+    this.#rules = versionRules(rules);
   }
 
   rows(): Row[] {
     return [...this.#keys]
       .flatMap(([key, { versions }]) =>
-        versions.map(({ stored: _stored, tx: _tx, ...version }) => ({ key, ...version })),
+        versions.map(({ stored: _stored, ...version }) => ({ key, ...version })),
       )
       .sort((a, b) => (a.key === b.key ? (a.order < b.order ? -1 : 1) : a.key < b.key ? -1 : 1));
   }
@@ -105,7 +123,7 @@ export class MemoryTable {
       images,
       barriers: [...this.#barriers.values()],
       horizon: this.#horizon,
-      collapse: this.#collapse,
+      rules: this.#rules,
     });
     this.dead.push(...result.dead.map(({ reason }) => reason));
     for (const name of Object.keys(this.counts) as (keyof typeof this.counts)[])
@@ -137,7 +155,7 @@ export class MemoryTable {
     const { versions, marks } = this.#keys.get(key) ?? { versions: [], marks: [] };
     const recent = versions.filter(({ orderEnd }) => orderEnd === null || orderEnd >= first);
     const past = versions
-      .filter((version) => !recent.includes(version))
+      .filter((version) => !recent.includes(version) && version.order !== version.orderEnd)
       .sort((a, b) => (a.order < b.order ? -1 : 1));
     return { stored: [...past.slice(-1), ...recent], marks: marks.filter(({ order }) => order >= first) };
   }

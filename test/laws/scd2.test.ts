@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { transactionOf } from '../../src/change/order.ts';
-import { arrivals, deliver, deliverLanes, histories } from './scd2-history.ts';
-import { Model, type Row } from './scd2-model.ts';
-import { type Delivery, deliveries, MemoryTable } from './scd2-table.ts';
+import { arrivals, deliver, deliverLanes, histories, rules, wholeImages } from './scd2-history.ts';
+import { type Event, Model, type Row, refuseLate } from './scd2-model.ts';
+import { type Delivery, deliveries, eventsOf, MemoryTable } from './scd2-table.ts';
 
 const RUNS = Number(process.env.VARVE_LAW_RUNS ?? 3000);
 
@@ -29,11 +29,11 @@ describe('a table that remembers', () => {
     it(`is a function of the set of events (${name})`, () => {
       fc.assert(
         fc.property(histories(8), arrivals, ({ events, barriers }, arrival) => {
-          const table = new MemoryTable(collapse);
+          const table = new MemoryTable({ collapse });
           for (const batch of deliver(deliveries(events, barriers), arrival)) table.commit(batch);
           const rows = table.rows();
           check(rows);
-          assert.deepEqual(rows, new Model(events, barriers, collapse).rows());
+          assert.deepEqual(rows, new Model(events, barriers, { collapse }).rows());
           assert.deepEqual(table.dead, []);
         }),
         { numRuns: RUNS },
@@ -41,13 +41,61 @@ describe('a table that remembers', () => {
     });
   }
 
+  it('follows every option, and with late ones refused the order in which a key was heard of', () => {
+    fc.assert(
+      fc.property(histories(8), arrivals, rules, ({ events, barriers }, arrival, options) => {
+        const table = new MemoryTable(options);
+        const isTaken = options.late === 'apply';
+        const whole = isTaken ? events : wholeImages(events);
+        const batches = deliver(deliveries(whole, barriers), arrival);
+        for (const batch of batches) table.commit(batch);
+        const { taken, late } = refuseLate(eventsOf(batches.flat()));
+        const rows = table.rows();
+        check(rows);
+        assert.deepEqual(rows, new Model(isTaken ? events : taken, barriers, options).rows());
+        assert.deepEqual(table.dead, options.late === 'dlq' ? late.map(() => 'late') : []);
+        if (!isTaken) assert.equal(table.counts.late, late.length);
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  it('takes the later of two payloads of one order, but a delete before all, and says so', () => {
+    fc.assert(
+      fc.property(
+        histories(6),
+        arrivals,
+        fc.tuple(fc.nat(), fc.boolean()),
+        (history, arrival, [pick, isDelete]) => {
+          const { events, barriers } = history;
+          const said = events[pick % Math.max(1, events.length)];
+          if (said === undefined || said.unchanged.length > 0 || said.moved || said.origin !== null) return;
+          const empty = { op: 'd', values: [] } as const;
+          const other: Event = { ...said, ...(isDelete ? empty : { op: 'u', values: [7, 7] }) };
+          const batches = deliver(deliveries([...events, other], barriers), arrival);
+          const table = new MemoryTable({ collapse: false });
+          for (const batch of batches) table.commit(batch);
+          const heard = eventsOf(batches.flat()).filter((event) => event === said || event === other);
+          const winner = heard.find(({ op }) => op === 'd') ?? heard.at(-1);
+          const isOne = said.op === 'd' && other.op === 'd';
+          const agreed = events.map((event) => (event === said ? (winner as Event) : event));
+          assert.deepEqual(table.rows(), new Model(agreed, barriers, { collapse: false }).rows());
+          assert.ok(table.dead.every((reason) => reason === 'order_conflict'));
+          assert.equal(table.counts.conflicts, table.dead.length);
+          assert.equal(table.dead.length > 0, !isOne);
+        },
+      ),
+      { numRuns: RUNS },
+    );
+  });
+
   it('needs no more order than a partition has, even when one transaction uses a key twice', () => {
     fc.assert(
       fc.property(histories(8, { mayReuse: true }), arrivals, ({ events, barriers }, arrival) => {
-        const table = new MemoryTable(true);
+        const table = new MemoryTable();
         const laneOf = (item: Delivery) => (item.kind === 'event' ? item.event.key : 'barriers');
         for (const batch of deliverLanes(deliveries(events, barriers), laneOf, arrival)) table.commit(batch);
-        assert.deepEqual(table.rows(), new Model(events, barriers, true).rows());
+        assert.deepEqual(table.rows(), new Model(events, barriers, {}).rows());
       }),
       { numRuns: RUNS },
     );
@@ -56,9 +104,9 @@ describe('a table that remembers', () => {
   it('shows at every order what a reader of the database saw', () => {
     fc.assert(
       fc.property(histories(8), arrivals, ({ events, barriers }, arrival) => {
-        const table = new MemoryTable(true);
+        const table = new MemoryTable();
         for (const batch of deliver(deliveries(events, barriers), arrival)) table.commit(batch);
-        const model = new Model(events, barriers, true);
+        const model = new Model(events, barriers, {});
         for (const { order } of [...events, ...barriers]) {
           const at = `${transactionOf(order)}~`;
           const seen = table
@@ -84,11 +132,11 @@ describe('a table that remembers', () => {
         const past = all.filter((item) =>
           isPast(item.kind === 'event' ? item.event.order : item.barrier.order),
         );
-        const table = new MemoryTable(true);
+        const table = new MemoryTable();
         for (const batch of deliver(past, one)) table.commit(batch);
         table.raiseHorizon(`${horizon}ffffffffffff`);
         for (const batch of deliver(all, other)) table.commit(batch);
-        assert.deepEqual(table.rows(), new Model(events, barriers, true).rows());
+        assert.deepEqual(table.rows(), new Model(events, barriers, {}).rows());
         assert.ok(table.dead.every((reason) => reason === 'too_late'));
       }),
       { numRuns: Math.ceil(RUNS / 3) },

@@ -12,8 +12,11 @@ export const REQUIRED_COMPONENTS = [
   'pyiceberg',
   'duckdb iceberg',
   'spark',
+  'trino',
+  'clickhouse',
   'kafka',
   'schema registry',
+  's3',
 ] as const;
 
 export type ComponentUse = { readonly component: string; readonly version: string; readonly test: string };

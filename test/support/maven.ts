@@ -83,8 +83,8 @@ export const ensureJars = (name: string, artifacts: readonly Artifact[]): Promis
   });
 
 /**
- * The folder `<cache>/<name>` with the content of one archive `group:artifact:version:tar.gz:classifier`; an
- * archive that is one folder gives what is in it.
+ * The folder `<cache>/<name>` with the content of one archive `group:artifact:version:tar.gz:classifier` (or
+ * `zip`); an archive that is one folder gives what is in it.
  */
 export const ensureArchive = (name: string, artifact: string): Promise<string> =>
   makeOnce(join(cacheFolder, name), async (draft) => {
@@ -93,7 +93,9 @@ export const ensureArchive = (name: string, artifact: string): Promise<string> =
     await maven(draft, [`${PLUGIN}:copy`, `-Dartifact=${artifact}`, `-DoutputDirectory=${archives}`]);
     const [archive] = await readdir(archives);
     if (archive === undefined) throw new Error(`Maven gave no archive for ${artifact}.`);
-    await run('tar', ['-xzf', join(archives, archive), '-C', content]);
+    const path = join(archives, archive);
+    if (archive.endsWith('.zip')) await run('python3', ['-m', 'zipfile', '-e', path, content]);
+    else await run('tar', ['-xzf', path, '-C', content]);
     const [only, ...more] = await readdir(content);
     return only !== undefined && more.length === 0 ? join(content, only) : content;
   });

@@ -129,8 +129,12 @@ def canonical_lines(table):
 def open_pyiceberg(_options):
     from pyiceberg.table import StaticTable
 
+    # The credentials come by AWS's own variables.
+    named = {"s3.endpoint": "AWS_ENDPOINT_URL", "s3.region": "AWS_REGION"}
+    store = {name: os.environ[variable] for name, variable in named.items() if variable in os.environ}
+
     def read(metadata, snapshot_id, columns):
-        table = StaticTable.from_metadata(f"file://{metadata}")
+        table = StaticTable.from_metadata(metadata if is_remote(metadata) else f"file://{metadata}", store)
         return table.scan(snapshot_id=snapshot_id, selected_fields=tuple(columns or ["*"])).to_arrow()
 
     return read
@@ -145,6 +149,13 @@ def open_duckdb(_options):
         folder = os.path.dirname(package.__file__)
         connection.execute(f"LOAD '{folder}/extensions/v{duckdb.__version__}/{name}.duckdb_extension'")
     connection.execute("SET TimeZone = 'UTC'")
+    if "AWS_ENDPOINT_URL" in os.environ:
+        key, secret, url = (os.environ[f"AWS_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "ENDPOINT_URL"))
+        scheme, host = url.split("://")
+        connection.execute(
+            f"CREATE SECRET (TYPE s3, KEY_ID '{key}', SECRET '{secret}', ENDPOINT '{host}', "
+            f"URL_STYLE 'path', USE_SSL {str(scheme == 'https').lower()})"
+        )
 
     def read(metadata, snapshot_id, columns):
         chosen = ", ".join(quoted(name, '"') for name in columns) if columns else "*"
@@ -187,10 +198,14 @@ def quoted(name, mark):
     return mark + name.replace(mark, mark * 2) + mark
 
 
+def is_remote(metadata):
+    return metadata.startswith("s3://")
+
+
 def answer(read, request, out):
     try:
         snapshot_id = request.get("snapshot_id")
-        path = os.path.abspath(request["metadata"])
+        path = request["metadata"] if is_remote(request["metadata"]) else os.path.abspath(request["metadata"])
         lines = canonical_lines(read(path, None if snapshot_id is None else int(snapshot_id), request.get("columns")))
     except Exception as error:  # the caller decides what a reader's failure means
         print(json.dumps({"error": f"{type(error).__name__}: {error}"}), file=out, flush=True)

@@ -28,6 +28,7 @@ const PYICEBERG_CORE = '0.11.0';
 const DUCKDB = '1.5.5';
 const SPARK = '4.1.4';
 const ICEBERG_SPARK = '1.12.0';
+const CHDB = '4.4.0';
 
 const extensions = ['iceberg', 'avro', 'httpfs'].map((name) => `duckdb-extension-${name}==${DUCKDB}`);
 const pythonPins = [
@@ -46,6 +47,18 @@ export const ensurePyIceberg = async (): Promise<PythonReaders> => {
   const folder = join(cache, `pyiceberg-${PYICEBERG}-duckdb-${DUCKDB}`);
   const python = await ensurePython(folder, pythonPins);
   return { python, versions: { pyiceberg: PYICEBERG, duckdb: DUCKDB } };
+};
+
+/** The Python with all of DuckDB that attached tables need; installed (10 s, 150 MB) if it is missing. */
+export const ensureDuckDb = async (): Promise<{ readonly python: string; readonly version: string }> => {
+  const pins = [`duckdb==${DUCKDB}`, `duckdb-extension-aws==${DUCKDB}`, ...extensions, 'pytz'];
+  return { python: await ensurePython(join(cache, `duckdb-${DUCKDB}-attach`), pins), version: DUCKDB };
+};
+
+/** The Python with ClickHouse's engine; installed (20 s, 500 MB) if it is missing. */
+export const ensureClickHouse = async (): Promise<{ readonly python: string; readonly version: string }> => {
+  const python = await ensurePython(join(cache, `chdb-${CHDB}`), [`chdb==${CHDB}`]);
+  return { python, version: `chdb ${CHDB}` };
 };
 
 /**

@@ -6,12 +6,18 @@ import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Engine } from '../../src/sinks/parquet/engine/engine.ts';
-import type { TableIo } from '../../src/sinks/parquet/iceberg/table-state.ts';
+import { DEFAULT_FILES } from '../../src/sinks/parquet/file-layout.ts';
 import { openLocalStore, toFileUri } from '../../src/sinks/parquet/store-local.ts';
 import { openTable, type ParquetTable } from '../../src/sinks/parquet/table.ts';
-import type { CommitReport, FoldContext } from '../../src/sinks/sink.ts';
+import type { TableOptions, TableRules } from '../../src/sinks/parquet/table-options.ts';
 import { type EventRecord, EventWriter, NUMBERS } from '../sinks/engine/event-batches.ts';
 import { readTable, rowTexts } from './table-rows.ts';
+
+type TableIo = TableOptions['io'];
+type TableSchema = ConstructorParameters<typeof EventWriter>[0];
+type FoldContext = Parameters<ParquetTable['commit']>[1];
+type CommitReport = Awaited<ReturnType<ParquetTable['commit']>>;
+type DeadRecord = Parameters<TableOptions['bury']>[1][number];
 
 export const TOPIC_ID = 'topic';
 
@@ -53,29 +59,55 @@ export const upkeep = async ({ table }: TableBench): Promise<void> => {
   while ((await table.maintain()) !== 'done');
 };
 
+/** What a table is opened with when nobody says otherwise. */
+export const RULES: TableRules = {
+  mode: 'scd2',
+  write: 'merge_on_read',
+  collapse: true,
+  late: 'apply',
+  keepNoops: false,
+  markDeletes: false,
+  truncates: 'close',
+  poison: 'dlq',
+  lateWindowMs: 3_600_000,
+  keepSnapshots: 10,
+  keepSnapshotsMs: 24 * 3_600_000,
+  files: DEFAULT_FILES,
+};
+
 export class TableBench implements AsyncDisposable {
   readonly directory: string;
   /** Where `readTable` finds it, as public.t. */
   readonly location: string;
-  readonly writer = new EventWriter({ ...NUMBERS, name: ['public', 't'] });
+  readonly writer: EventWriter;
   /** Added to the real time, because files carry the real one. */
   shiftMs = 0;
-  keepSnapshots = 10;
+  keepSnapshots = RULES.keepSnapshots;
+  keepSnapshotsMs = RULES.keepSnapshotsMs;
+  fileRules: Partial<TableRules['files']> = {};
+  rules: Partial<TableRules> = {};
+  /** Everything that was buried. */
+  readonly dead: DeadRecord[] = [];
+  mode: TableRules['mode'] = 'scd2';
+  write: TableRules['write'] = 'merge_on_read';
+  /** From the next `open` on. */
+  wrap: (store: TableIo['store']) => TableIo['store'] = (store) => store;
   readonly #engine: Engine;
   #offset = 0;
   #table: ParquetTable | null = null;
 
-  constructor(directory: string) {
+  constructor(directory: string, schema: TableSchema) {
     this.directory = directory;
+    this.writer = new EventWriter({ ...schema, name: ['public', 't'] });
     this.location = join(directory, 'tables');
     const scratch = join(directory, 'scratch');
     this.#engine = new Engine({ memoryLimit: '512MB', threads: 1, directory: scratch, idleMs: 10_000 });
   }
 
-  static async make(): Promise<TableBench> {
+  static async make(schema: TableSchema = NUMBERS): Promise<TableBench> {
     const directory = await mkdtemp(join(tmpdir(), 'varve-table-'));
     await mkdir(join(directory, 'scratch'));
-    const bench = new TableBench(directory);
+    const bench = new TableBench(directory, schema);
     await bench.open();
     return bench;
   }
@@ -86,7 +118,7 @@ export class TableBench implements AsyncDisposable {
   }
 
   get io(): TableIo {
-    const store = openLocalStore(this.location, { uuid: randomUUID });
+    const store = this.wrap(openLocalStore(this.location, { uuid: randomUUID }));
     const now = (): number => Date.now() + this.shiftMs;
     return { store, now, uuid: randomUUID, onHintFailure: () => undefined };
   }
@@ -97,6 +129,7 @@ export class TableBench implements AsyncDisposable {
       schemas: [this.writer.record],
       snapshot: null,
       estimatedRows: 0,
+      cut: { limit: null, whole: null },
     };
   }
 
@@ -109,14 +142,18 @@ export class TableBench implements AsyncDisposable {
       location: toFileUri(root),
       stateLocation: toFileUri(`${root}__varve_state`),
       topic: 'test.public.t',
+      lineage: { 'varve.topic': 'test.public.t' },
       rules: {
-        collapse: true,
-        lateWindowMs: 3_600_000,
+        ...RULES,
+        mode: this.mode,
+        write: this.write,
+        ...this.rules,
         keepSnapshots: this.keepSnapshots,
-        keepSnapshotsMs: 24 * 3_600_000,
+        keepSnapshotsMs: this.keepSnapshotsMs,
+        files: { ...DEFAULT_FILES, ...this.fileRules },
       },
       snapshotId: () => BigInt.asUintN(52, BigInt(`0x${randomUUID().replaceAll('-', '')}`)) + 1n,
-      bury: async () => undefined,
+      bury: async (_topic, dead) => void this.dead.push(...dead),
     });
   }
 

@@ -45,6 +45,8 @@ export type PipelineOptions = {
   name?: string;
   extra?: string;
   tables?: string;
+  /** Of the tables; a directory beside the file if absent. */
+  location?: string;
   commitMs?: number;
   /** `topic.format`, as YAML of one line. */
   format?: string;
@@ -57,6 +59,7 @@ const pipelineText = ({
   name = 'ledger',
   extra = '',
   tables = '["public.*"]',
+  location = './tables',
   commitMs = 200,
   format = '{}',
   topic = 'path: ./topic',
@@ -70,7 +73,7 @@ topic:
   ${topic.replaceAll('\n', '\n  ')}
   format: ${format}
 table:
-  location: ./tables
+  location: ${location}
   commit_interval_ms: ${commitMs}
 ${extra}`;
 

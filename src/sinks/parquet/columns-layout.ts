@@ -7,8 +7,11 @@ import type { SchemaRecord } from '../../topic/state.ts';
 import { tableType } from './columns.ts';
 import type { IcebergField, IcebergPrimitive, IcebergType } from './iceberg-type.ts';
 
-/** scd2: every version of every row; append: one row an event, for tables without a key. */
-export type TableMode = 'scd2' | 'append';
+/**
+ * scd2: every version of every row; latest: each row as it is; append: one row an event, and what a table
+ * without a key always is.
+ */
+export type TableMode = 'scd2' | 'latest' | 'append';
 
 export type TableLayout = {
   mode: TableMode;
@@ -19,7 +22,7 @@ export type TableLayout = {
    * the others cannot hold. Events from before a column was dropped or changed may still come.
    */
   columns: ReadonlyMap<number, readonly number[]>;
-  /** Field ids of the key, in key order; empty in append mode. */
+  /** Field ids of the key, in key order; empty where there is none. */
   key: readonly number[];
   /** Highest id ever given. */
   lastId: number;
@@ -45,6 +48,15 @@ const OWN_COLUMNS: Readonly<Record<TableMode, readonly OwnColumn[]>> = {
     own('_tx', 'string'),
     own('_closed_by', 'string'),
     own('_previous_key', 'string'),
+    own('_incomplete', 'list'),
+  ],
+  // What a version has of its own, without what says where it ended: nothing here has ended.
+  latest: [
+    own('valid_from', 'timestamptz', true),
+    own('_op', 'string', true),
+    own('_order', 'string', true),
+    own('_commit_ts', 'timestamptz', true),
+    own('_tx', 'string'),
     own('_incomplete', 'list'),
   ],
   append: [
@@ -81,19 +93,21 @@ const holds = (wide: IcebergType, narrow: IcebergType): boolean => {
 class LayoutBuilder {
   readonly #record: SchemaRecord;
   readonly #previous: TableLayout | null;
+  readonly #mode: TableMode;
   readonly #columns: Map<number, readonly number[]>;
   #lastId: number;
 
-  constructor(record: SchemaRecord, previous: TableLayout | null) {
+  constructor(record: SchemaRecord, previous: TableLayout | null, mode: TableMode) {
     this.#record = record;
     this.#previous = previous;
+    this.#mode = record.key.length === 0 ? 'append' : mode;
     this.#columns = new Map(previous?.columns);
     this.#lastId = previous?.lastId ?? 0;
   }
 
   build(): TableLayout {
-    const { record } = { record: this.#record };
-    const mode: TableMode = record.key.length === 0 ? 'append' : 'scd2';
+    const record = this.#record;
+    const mode = this.#mode;
     const kept = this.#previous?.fields.filter(({ name }) => !isOwnColumn(name)) ?? [];
     const live = record.columns.map((column, at) => this.#field(column, record.key.includes(at)));
     const liveIds = new Set(live.map(({ id }) => id));
@@ -110,7 +124,9 @@ class LayoutBuilder {
 
   #refuseNewKey(mode: TableMode, key: readonly number[]): void {
     const previous = this.#previous;
-    if (previous === null || (previous.mode === mode && previous.key.join() === key.join())) return;
+    // A list of events goes on whatever identifies a row.
+    const isSame = previous?.mode === mode && (mode === 'append' || previous.key.join() === key.join());
+    if (previous === null || isSame) return;
     const table = tableText(this.#record.table);
     throw new VarveError(
       'key_changed',
@@ -130,7 +146,9 @@ class LayoutBuilder {
       const wider = holds(known.type, wanted) ? known.type : this.#keepElement(wanted, known.type);
       return { id: known.id, name, required: known.required, type: wider };
     }
-    const field = { id: this.#newId(), name, required: isKey, type: this.#withElement(wanted) };
+    // A truncate is a row of a list of events, and has no key.
+    const required = isKey && this.#mode !== 'append';
+    const field = { id: this.#newId(), name, required, type: this.#withElement(wanted) };
     this.#columns.set(id, [...filled, field.id]);
     return field;
   }
@@ -173,10 +191,13 @@ class LayoutBuilder {
  * Columns of a table after `record`, the newest schema of its source; `previous` is what the table has,
  * null before its first commit. A rename keeps the field, a dropped column stays and is NULL from then on,
  * a type that widens is promoted, any other change of type is a new field, or an old one where the type comes
- * back. Throws `key_changed`.
+ * back. `mode` is that of a table with a key. Throws `key_changed`.
  */
-export const layoutColumns = (record: SchemaRecord, previous: TableLayout | null): TableLayout =>
-  new LayoutBuilder(record, previous).build();
+export const layoutColumns = (
+  record: SchemaRecord,
+  previous: TableLayout | null,
+  mode: TableMode = 'scd2',
+): TableLayout => new LayoutBuilder(record, previous, mode).build();
 
 /**
  * The field that holds this column's values, as it was when an event told of it; null: the table has none.

@@ -21,6 +21,8 @@ export type Convert = (value: AvroValue) => EngineValue | typeof UNHELD;
 const MIN_MICROS = -9_223_372_022_400_000_000n;
 const MAX_MICROS = 9_223_372_036_854_775_806n;
 const DAY_MICROS = 86_400_000_000n;
+/** More digits than any source has: a damaged value must not fill the memory. */
+const MAX_SCALE = 100_000;
 
 /** Two's complement, big-endian. */
 export const bigIntOf = (bytes: Uint8Array): bigint => {
@@ -129,6 +131,7 @@ export const convertDecimal = (scale: number, target: IcebergType): Convert => {
 };
 export const convertVariableDecimal: Convert = (value) => {
   const [scale, bytes] = value as readonly AvroValue[] as readonly [number, Uint8Array];
+  if (Math.abs(scale) > MAX_SCALE) return UNHELD;
   return decimalText(bigIntOf(bytes), scale);
 };
 export const convertItems =

@@ -27,8 +27,11 @@ export type IcebergType = IcebergPrimitive | IcebergList;
 /** A column as it stands in the table's schema; `id` never changes and is never used again. */
 export type IcebergField = { id: number; name: string; required: boolean; type: IcebergType };
 
-/** Partition values in the spec's field order: boolean for identity(is_current), number for a bucket. */
-export type PartitionValue = boolean | number | null;
+/**
+ * Partition values in the spec's field order: boolean for identity(is_current), number for a bucket, and what
+ * `partition.ts` says of the columns that people choose.
+ */
+export type PartitionValue = boolean | number | bigint | string | null;
 
 export type PartitionField = { fieldId: number; sourceId: number; name: string; transform: string };
 export type PartitionSpec = { specId: number; fields: readonly PartitionField[] };
@@ -56,6 +59,8 @@ export type DataFile = {
   stats: ReadonlyMap<number, ColumnStats>;
   /** Position deletes: the one data file they belong to. */
   referencedDataFile: string | null;
+  /** By which of the table's sort orders the rows are sorted; absent: nobody says. */
+  sortOrderId?: number;
 };
 
 /** A file that the current snapshot holds, with what it inherited. */

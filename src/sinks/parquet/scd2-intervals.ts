@@ -2,22 +2,16 @@
 // column.
 import { type Order, transactionOf } from '../../change/order.ts';
 import { changeItem, type FoldContext, type Item, indexBelow, type Timeline } from './scd2-timeline.ts';
-import type {
-  Barrier,
-  CloseReason,
-  KeyInput,
-  KeyResult,
-  Mark,
-  StoredVersion,
-  Version,
+import {
+  type Barrier,
+  type CloseReason,
+  isDeleteMarker,
+  type KeyInput,
+  type KeyResult,
+  type Mark,
+  type StoredVersion,
+  type Version,
 } from './scd2-version.ts';
-
-type IntervalOptions = {
-  /** By rising order. */
-  barriers: readonly Barrier[];
-  /** False: every change of a transaction becomes a version; true: the last one of each key. */
-  collapse: boolean;
-};
 
 const barrierItem = <Image>({ order, ts, kind }: Barrier): Item<Image> => ({
   order,
@@ -62,10 +56,13 @@ const markOf = <Image>(item: Item<Image>, kind: Mark<Image>['kind']): Mark<Image
   image: kind === 'hidden' ? item.image : null,
 });
 
-/** Whether an image may rest on one that `next`, of the same transaction, replaced. */
+/**
+ * Whether an image may rest on one that `next`, of the same transaction, replaced. A truncate is no event of
+ * the key: only this one tells later that the key had one here.
+ */
 const isBaseFor = <Image>(item: Item<Image>, next: Item<Image>): boolean =>
   item.mark?.kind === 'hidden' ||
-  (next.closes === null ? next.op === 'c' || next.unchanged.length > 0 : next.closes === 'k');
+  (next.closes === null ? next.op === 'c' || next.unchanged.length > 0 : next.closes !== 'd');
 
 /** The last event of each transaction; what it replaced and must still be known goes to `marks`. */
 const collapseTransactions = <Image>(items: readonly Item<Image>[], marks: Mark<Image>[]): Item<Image>[] => {
@@ -78,8 +75,10 @@ const collapseTransactions = <Image>(items: readonly Item<Image>[], marks: Mark<
       // Created and then updated by one transaction: to everybody else it was created.
       kept.push(isCreate && item.op !== 'c' ? { ...item, op: 'c' } : item);
       isCreate = false;
-    } else if (item.closes === 'k') marks.push(markOf(item, 'delete'));
-    else if (item.closes === null && isBaseFor(item, next)) marks.push(markOf(item, 'hidden'));
+    } else if (item.closes === null) {
+      if (isBaseFor(item, next)) marks.push(markOf(item, 'hidden'));
+    } else if (item.closes === 'k' || (item.closes === 'd' && next.closes === 't'))
+      marks.push(markOf(item, 'delete'));
   });
   return kept;
 };
@@ -102,20 +101,49 @@ const openVersion = <Image>(item: Item<Image>, from: bigint): Version<Image> => 
   };
 };
 
+/** `known`: the row that the table has of this delete, if any. */
+const markerVersion = <Image>(
+  item: Item<Image>,
+  { image, to }: Version<Image>,
+  known: StoredVersion<Image> | undefined,
+): Version<Image> => ({
+  order: item.order,
+  orderEnd: item.order,
+  from: to as bigint,
+  to,
+  op: 'd',
+  ts: item.ts,
+  tx: item.tx,
+  image,
+  previousKey: null,
+  closedBy: 'd',
+  stored: known?.stored ?? null,
+});
+
 const later = (one: bigint, other: bigint | null): bigint => (other !== null && other > one ? other : one);
+
+/** `before`: the newest version of a transaction below `first`. */
+type Beginning<Image> = {
+  before: StoredVersion<Image> | undefined;
+  first: string;
+  markers: ReadonlyMap<Order, StoredVersion<Image>>;
+};
 
 /** Walks a key's events and makes its versions, starting from the version that stood before them, if any. */
 class VersionBuilder<Image> {
   readonly versions: Version<Image>[] = [];
   readonly marks: Mark<Image>[] = [];
   noops = 0;
-  readonly #same: FoldContext<Image>['images']['same'];
+  readonly #context: FoldContext<Image>;
+  /** Rows of deletes, by order. */
+  readonly #markers: ReadonlyMap<Order, StoredVersion<Image>>;
   #open: Version<Image> | null = null;
   /** Newest boundary so far: no later one lies before it, whatever the source's clock said. */
   #running: bigint | null = null;
 
-  constructor(before: StoredVersion<Image> | undefined, first: string, { images }: FoldContext<Image>) {
-    this.#same = images.same;
+  constructor({ before, first, markers }: Beginning<Image>, context: FoldContext<Image>) {
+    this.#context = context;
+    this.#markers = markers;
     if (before === undefined) return;
     if (before.orderEnd !== null && before.orderEnd < first) {
       this.#running = before.to;
@@ -132,7 +160,7 @@ class VersionBuilder<Image> {
   }
 
   #upsert(item: Item<Image>): void {
-    if (this.#open !== null && this.#same(this.#open.image, item.image as Image, item.order)) {
+    if (this.#open !== null && this.#isNothing(this.#open, item)) {
       if (item.mark?.kind !== 'noop') this.noops++;
       this.marks.push(markOf(item, 'noop'));
       return;
@@ -144,6 +172,12 @@ class VersionBuilder<Image> {
     if (item.unchanged.length > 0) this.marks.push(markOf(item, 'carried'));
   }
 
+  #isNothing({ image }: Version<Image>, item: Item<Image>): boolean {
+    const { images, rules } = this.#context;
+    if (rules.keepNoops && item.op !== 'r') return false;
+    return images.same(image, item.image as Image, item.order);
+  }
+
   #delete(item: Item<Image>, reason: CloseReason): void {
     const isOwn = reason === 'd' || reason === 'k';
     if (this.#open === null) {
@@ -153,7 +187,17 @@ class VersionBuilder<Image> {
     this.#running = later(item.ts, this.#running);
     // The row will say when it ended, but not what the delete's own clock said.
     if (isOwn && this.#running !== item.ts) this.marks.push(markOf(item, 'delete'));
+    const closed = this.#open;
     this.#close(item.order, reason);
+    if (reason === 'd' && this.#context.rules.markDeletes) this.#mark(item, closed);
+  }
+
+  #mark(item: Item<Image>, closed: Version<Image>): void {
+    const { images } = this.#context;
+    const known = this.#markers.get(item.order);
+    const isKnown = known?.ts === item.ts && known.tx === item.tx;
+    const isSame = isKnown && images.same(known.image, closed.image, item.order);
+    this.versions.push(markerVersion(item, closed, isSame ? known : undefined));
   }
 
   #close(order: Order, reason: CloseReason): void {
@@ -217,7 +261,7 @@ export const deriveNext = <Image>(
   const isNext = before === undefined || (before.orderEnd === null && before.order < first);
   const isWhole = change.unchanged.length === 0 && marks.length === 0;
   if (!isNext || !isWhole || first <= context.last || first <= (context.horizon ?? '')) return null;
-  const builder = new VersionBuilder(before, first, context);
+  const builder = new VersionBuilder({ before, first, markers: new Map() }, context);
   builder.add(changeItem(change));
   const isClosed = before !== undefined && builder.versions[0]?.orderEnd !== null;
   const result: KeyResult<Image> = {
@@ -227,29 +271,34 @@ export const deriveNext = <Image>(
     marksAdded: builder.marks,
     marksRemoved: [],
   };
-  context.counts.noops += builder.noops;
-  if (builder.versions.length > stored.length) context.counts.opened++;
-  if (isClosed) context.counts.closed++;
+  countChanges(result, builder.noops, context);
   return result;
 };
 
-/** Versions of one key, derived anew from `timeline.first` on, as a difference; null when there is none. */
+/**
+ * Versions of one key, derived anew from `timeline.first` on, as a difference; null when there is none.
+ * `barriers`: by rising order.
+ */
 export const deriveVersions = <Image>(
   timeline: Timeline<Image>,
-  { barriers, collapse }: IntervalOptions,
+  barriers: readonly Barrier[],
   context: FoldContext<Image>,
 ): KeyResult<Image> | null => {
   const { first, input, key } = timeline;
   if (first === null) return null;
   let before: StoredVersion<Image> | undefined;
   const stored: StoredVersion<Image>[] = [];
+  const markers = new Map<Order, StoredVersion<Image>>();
   for (const version of input.stored) {
+    const isMarker = isDeleteMarker(version);
+    if (isMarker) markers.set(version.order, version);
     if (version.order >= first) stored.push(version);
-    else if (before === undefined || version.order > before.order) before = version;
+    else if (!isMarker && (before === undefined || version.order > before.order)) before = version;
   }
-  const builder = new VersionBuilder(before, first, context);
+  const builder = new VersionBuilder({ before, first, markers }, context);
   const items = itemsFrom(timeline, first, barriers);
-  for (const item of collapse ? collapseTransactions(items, builder.marks) : items) builder.add(item);
+  for (const item of context.rules.collapse ? collapseTransactions(items, builder.marks) : items)
+    builder.add(item);
   if (before !== undefined && builder.versions[0]?.order === before.order) stored.push(before);
   const marks = input.marks.filter(({ order }) => order >= first);
   const result = difference(key, { stored, marks }, builder);
@@ -260,13 +309,16 @@ export const deriveVersions = <Image>(
 const countChanges = <Image>(
   { removed, written }: KeyResult<Image>,
   noops: number,
-  { counts }: FoldContext<Image>,
+  { counts, images }: FoldContext<Image>,
 ): void => {
   const rows = new Map(removed.map((version) => [version.order, version]));
   counts.noops += noops;
-  for (const { order, orderEnd } of written) {
+  for (const version of written) {
+    const { order, orderEnd, image } = version;
     const row = rows.get(order);
+    if (isDeleteMarker(version)) continue;
     if (row === undefined) counts.opened++;
+    if (row === undefined && !images.isWhole(image)) counts.incomplete++;
     if (orderEnd !== null && (row === undefined || row.orderEnd === null)) counts.closed++;
   }
 };

@@ -1,15 +1,17 @@
 // Owns one key's events in order: those that stored rows and marks stand for, and the new ones among them.
 // Decides what is a duplicate, what contradicts, what is too late. Knows no interval.
 import { type Order, transactionOf } from '../../change/order.ts';
-import type {
-  Change,
-  CloseReason,
-  DeadReason,
-  FoldCounts,
-  Images,
-  KeyInput,
-  Mark,
-  StoredVersion,
+import {
+  type Change,
+  type CloseReason,
+  type DeadReason,
+  type FoldCounts,
+  type Images,
+  isDeleteMarker,
+  type KeyInput,
+  type Mark,
+  type StoredVersion,
+  type VersionRules,
 } from './scd2-version.ts';
 
 /** One event of a key. `closes` is null for an upsert. */
@@ -39,6 +41,7 @@ export type Timeline<Image> = {
 
 export type FoldContext<Image> = {
   images: Images<Image>;
+  rules: VersionRules;
   /** Nothing at or below this transaction may change any more; null: no such limit yet. */
   horizon: string | null;
   /** Orders of the barriers that are applied from the list, not from rows. */
@@ -83,12 +86,17 @@ const versionItem = <Image>(version: StoredVersion<Image>): Item<Image> => ({
   mark: null,
 });
 
-const closeItem = <Image>(version: StoredVersion<Image>, reason: CloseReason): Item<Image> => ({
+/** `marker`: the row that the delete left, which knows its transaction; the row that it closed does not. */
+const closeItem = <Image>(
+  version: StoredVersion<Image>,
+  reason: CloseReason,
+  marker: StoredVersion<Image> | undefined,
+): Item<Image> => ({
   order: version.orderEnd as Order,
   closes: reason,
   op: reason,
   ts: version.to as bigint,
-  tx: '',
+  tx: marker?.tx ?? '',
   image: null,
   unchanged: NO_COLUMNS,
   origin: null,
@@ -131,14 +139,18 @@ const covering = <Image>(stored: readonly StoredVersion<Image>[], order: Order) 
 
 const knownItems = <Image>(input: KeyInput<Image>, context: FoldContext<Image>): Map<Order, Item<Image>> => {
   const known = new Map<Order, Item<Image>>();
-  for (const version of input.stored) known.set(version.order, versionItem(version));
+  const markers = new Map<Order, StoredVersion<Image>>();
+  for (const version of input.stored)
+    if (isDeleteMarker(version)) markers.set(version.order, version);
+    else known.set(version.order, versionItem(version));
   for (const version of input.stored) {
     const { closedBy, orderEnd } = version;
+    if (isDeleteMarker(version)) continue;
     if (closedBy === null || closedBy === 'u' || orderEnd === null) continue;
     // A truncate or sweep that is still in the list speaks for itself: what came late may have changed its
     // effect.
     if ((closedBy === 't' || closedBy === 's') && context.barriers.has(orderEnd)) continue;
-    known.set(orderEnd, closeItem(version, closedBy));
+    known.set(orderEnd, closeItem(version, closedBy, markers.get(orderEnd)));
   }
   for (const mark of input.marks) {
     const item = known.get(mark.order);
@@ -171,6 +183,7 @@ const admit = <Image>(known: Map<Order, Item<Image>>, change: Change<Image>, con
   else if (sameColumns(present.unchanged, item.unchanged) && isSame(present, item, context.images))
     context.counts.duplicates++;
   else {
+    context.counts.conflicts++;
     context.dead.push({ rank: change.rank, reason: 'order_conflict' });
     if (item.closes !== null || present.closes === null) known.set(change.order, item);
   }
@@ -185,18 +198,29 @@ const isTooLate = <Image>(
   const present = known.get(change.order);
   // Which columns it carried may be forgotten by now.
   if (present && isSame(present, changeItem(change), context.images)) context.counts.duplicates++;
-  else context.dead.push({ rank: change.rank, reason: 'too_late' });
+  else {
+    context.counts.late++;
+    if (context.rules.late !== 'drop') context.dead.push({ rank: change.rank, reason: 'too_late' });
+  }
   return true;
 };
 
-const newestOf = <Image>({ stored, marks }: KeyInput<Image>): Order => {
+const newestOf = <Image>(known: ReadonlyMap<Order, Item<Image>>): Order => {
   let newest = '';
-  for (const { order, orderEnd } of stored) {
-    const end = orderEnd ?? order;
-    if (end > newest) newest = end;
-  }
-  for (const { order } of marks) if (order > newest) newest = order;
+  for (const { order } of known.values()) if (order > newest) newest = order;
   return newest;
+};
+
+/**
+ * Whether a later transaction of its key came first. What its own transaction has replaced already would not
+ * show anyway: nothing remembers whether it came before.
+ */
+const isLate = <Image>(order: Order, known: ReadonlyMap<Order, Item<Image>>, newest: Order): boolean => {
+  const transaction = transactionOf(order);
+  if (transaction >= transactionOf(newest)) return false;
+  for (const item of known.values())
+    if (item.order >= order && transactionOf(item.order) === transaction) return false;
+  return true;
 };
 
 /** All that is known of a key and all that is new, as one list. */
@@ -206,14 +230,20 @@ export const assemble = <Image>(
   context: FoldContext<Image>,
 ): Timeline<Image> => {
   const known = knownItems(input, context);
-  const newest = newestOf(input);
+  let newest = newestOf(known);
   let first = input.since === null ? null : transactionOf(input.since);
   const changes =
     input.changes.length < 2 ? input.changes : input.changes.toSorted((a, b) => a.rank - b.rank);
   for (const change of changes) {
     if (isTooLate(change, known, context)) continue;
-    if (change.order < newest && !known.has(change.order)) context.counts.late++;
+    if (isLate(change.order, known, newest)) {
+      context.counts.late++;
+      const { late } = context.rules;
+      if (late === 'dlq') context.dead.push({ rank: change.rank, reason: 'late' });
+      if (late !== 'apply') continue;
+    }
     admit(known, change, context);
+    if (change.order > newest) newest = change.order;
     const transaction = transactionOf(change.order);
     if (first === null || transaction < first) first = transaction;
   }

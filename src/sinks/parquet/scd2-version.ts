@@ -24,6 +24,21 @@ export type Version<Image> = {
 
 export type StoredVersion<Image> = Version<Image> & { stored: number };
 
+/** A row of no length that says of a delete that it was: only a table that marks deletes has them. */
+export const isDeleteMarker = ({ op }: Pick<Version<unknown>, 'op'>): boolean => op === 'd';
+
+/** What people decide about versions. */
+export type VersionRules = {
+  /** Several changes of a key in one transaction make one version. */
+  collapse: boolean;
+  /** What becomes of a change that comes after one of a later transaction of its key. */
+  late: 'apply' | 'drop' | 'dlq';
+  /** A change that changes nothing is a version; a snapshot's row that does is none. */
+  keepNoops: boolean;
+  /** A delete leaves a row of no length, with the values that the row had. */
+  markDeletes: boolean;
+};
+
 export type Change<Image> = {
   order: Order;
   op: 'c' | 'u' | 'd' | 'r';
@@ -76,6 +91,8 @@ export type Barrier = { order: Order; ts: bigint; kind: 't' | 's' };
 export type Images<Image> = {
   same(one: Image, other: Image, order: Order): boolean;
   carry(previous: Image | null, partial: Image, columns: readonly number[]): Image;
+  /** Whether the value of every column is known. */
+  isWhole(image: Image): boolean;
 };
 
 /** What is known of one key, and what is new. See `fold` for how much must be known. */
@@ -99,9 +116,22 @@ export type KeyResult<Image> = {
   marksRemoved: readonly Mark<Image>[];
 };
 
-export type FoldCounts = { duplicates: number; late: number; noops: number; opened: number; closed: number };
+/**
+ * late: came after a change of a later transaction of its key. conflicts: two payloads of one order.
+ * incomplete: versions opened with a column whose value could not be had.
+ */
+export type FoldCounts = {
+  duplicates: number;
+  late: number;
+  conflicts: number;
+  noops: number;
+  opened: number;
+  closed: number;
+  incomplete: number;
+};
 
-export type DeadReason = 'too_late' | 'order_conflict';
+/** too_late: below what the table remembers; late: late, in a table that takes no late changes. */
+export type DeadReason = 'too_late' | 'late' | 'order_conflict';
 
 export type FoldResult<Image> = {
   keys: readonly KeyResult<Image>[];

@@ -1,22 +1,26 @@
-// Owns the sink of Iceberg tables on local disk: one merge engine for all tables, one table a topic.
+// Owns the sink of Iceberg tables: one merge engine and one store for all tables, one table a topic.
 import { join } from 'node:path';
-import type { DeadRecord, Sink, TableSink } from '../sink.ts';
+import type { DeadRecord, Sink } from '../sink.ts';
 import { Engine } from './engine/engine.ts';
 import { tableDirectories } from './layout.ts';
+import { localDirectory, type OpenedStore, openStore, type TablePlace, uriBelow } from './open-store.ts';
 import { openScratch } from './scratch.ts';
-import { openLocalStore, toFileUri } from './store-local.ts';
 import type { TableName } from './summary.ts';
-import { openTable } from './table.ts';
+import { openTable, type ParquetTable } from './table.ts';
 import type { TableRules } from './table-options.ts';
 
 const ENGINE_THREADS = 2;
 const ENGINE_IDLE_MS = 30_000;
 
 type ParquetSinkOptions = {
-  /** Directory of the tables; several pipelines may share it. */
-  directory: string;
+  /** Of the tables; several pipelines may share it. */
+  place: TablePlace;
+  /** Local directory to work in where the tables are elsewhere. */
+  workDirectory: string;
   /** Its name. */
   pipeline: string;
+  /** Kind of the source. */
+  source: string;
   memoryBytes: number;
   rules: (table: TableName) => TableRules;
   nowMs: () => number;
@@ -31,58 +35,78 @@ type ParquetSinkOptions = {
 const snapshotIdFrom = (randomId: () => string): bigint =>
   BigInt.asUintN(52, BigInt(`0x${randomId().replaceAll('-', '')}`)) + 1n;
 
+/** Of all tables. */
+type Shared = { engine: Engine; scratch: Awaited<ReturnType<typeof openScratch>>; opened: OpenedStore };
+
 class ParquetSink implements Sink {
   readonly #options: ParquetSinkOptions;
   readonly #names = new Map<string, TableName>();
-  #engine: Promise<Engine> | null = null;
-  #scratch: Awaited<ReturnType<typeof openScratch>> | null = null;
+  #shared: Promise<Shared> | null = null;
 
   constructor(options: ParquetSinkOptions) {
     this.#options = options;
   }
 
-  async #openEngine(): Promise<Engine> {
-    const { directory, pipeline, memoryBytes } = this.#options;
-    this.#scratch = await openScratch(directory, pipeline).catch((thrown: unknown) => {
-      this.#engine = null;
+  async #open(): Promise<Shared> {
+    const { place, workDirectory, pipeline, memoryBytes, randomId } = this.#options;
+    const here = localDirectory(place);
+    const scratch = await openScratch(here ?? workDirectory, pipeline);
+    const opened = await openStore(place, { uuid: randomId, copies: join(scratch.path, 'copies') });
+    try {
+      // What a directory does is known.
+      if (here === null) await opened.prove();
+    } catch (thrown) {
+      opened.close();
+      await scratch.close();
       throw thrown;
-    });
-    return new Engine({
+    }
+    const engine = new Engine({
       memoryLimit: `${memoryBytes >> 20}MiB`,
       threads: ENGINE_THREADS,
-      directory: this.#scratch.path,
+      directory: scratch.path,
       idleMs: ENGINE_IDLE_MS,
     });
+    return { engine, scratch, opened };
   }
 
-  async open(topic: string, table: TableName): Promise<TableSink> {
-    const { directory, nowMs, randomId, onTrouble } = this.#options;
+  /** What could not be opened is tried again with the next table. */
+  #share(): Promise<Shared> {
+    this.#shared ??= this.#open().catch((thrown: unknown) => {
+      this.#shared = null;
+      throw thrown;
+    });
+    return this.#shared;
+  }
+
+  async open(topic: string, table: TableName): Promise<ParquetTable> {
+    const { place, nowMs, randomId, onTrouble, pipeline, source } = this.#options;
     this.#names.set(topic, table);
     const directories = tableDirectories([...this.#names.values()]);
     const own = directories.find(
       ({ namespace, name }) => namespace === table.namespace && name === table.name,
     );
-    this.#engine ??= this.#openEngine();
-    const engine = await this.#engine;
+    const { engine, opened } = await this.#share();
     const onHintFailure = (cause: unknown): void =>
       onTrouble('the version hint of a table could not be moved', cause);
     return openTable({
       ...this.#options,
-      io: { store: openLocalStore(directory, { uuid: randomId }), now: nowMs, uuid: randomId, onHintFailure },
+      io: { store: opened.store, now: nowMs, uuid: randomId, onHintFailure },
       engine,
       rules: this.#options.rules(table),
-      location: toFileUri(join(directory, own?.path ?? '')),
-      stateLocation: toFileUri(join(directory, own?.statePath ?? '')),
+      location: uriBelow(place, own?.path ?? ''),
+      stateLocation: uriBelow(place, own?.statePath ?? ''),
       topic,
+      lineage: { 'varve.pipeline': pipeline, 'varve.source': source, 'varve.topic': topic },
       snapshotId: () => snapshotIdFrom(randomId),
     });
   }
 
   async close(): Promise<void> {
-    const engine = await this.#engine?.catch(() => null);
-    await engine?.[Symbol.asyncDispose]();
-    await this.#scratch?.close();
+    const shared = await this.#shared?.catch(() => null);
+    await shared?.engine[Symbol.asyncDispose]();
+    shared?.opened.close();
+    await shared?.scratch.close();
   }
 }
 
-export const openParquetSink = (options: ParquetSinkOptions): Sink => new ParquetSink(options);
+export const openParquetSink = (options: ParquetSinkOptions): ParquetSink => new ParquetSink(options);

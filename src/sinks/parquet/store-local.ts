@@ -4,7 +4,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { copyFile, link, mkdir, open, opendir, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, normalize } from 'node:path';
 import { VarveError } from '../../errors.ts';
-import type { Store, StoredFile } from './store.ts';
+import type { LocalCopies, Store, StoredFile } from './store.ts';
 import { codeOf, storeError } from './store-error.ts';
 
 const SCHEME = 'file://';
@@ -203,8 +203,8 @@ class LocalStore implements Store {
     });
   }
 
-  async localCopy(uri: string): Promise<string> {
-    return fromFileUri(uri);
+  lease(): LocalCopies {
+    return { localCopy: async (uri) => fromFileUri(uri), [Symbol.dispose]: () => undefined };
   }
 
   async sweepLeftovers(prefix: string, beforeMs: number): Promise<number> {

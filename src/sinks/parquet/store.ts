@@ -3,6 +3,14 @@
 
 export type StoredFile = { uri: string; bytes: number; modifiedMs: number };
 
+export type LocalCopies = {
+  /**
+   * A path on this machine that holds the file's bytes, there until the lease is disposed of. Throws
+   * table_corrupt when the file is gone.
+   */
+  localCopy(this: void, uri: string): Promise<string>;
+} & Disposable;
+
 /** A throw from a method that writes leaves the outcome unknown: the caller looks before it tries again. */
 export type Store = {
   /** The whole file, or null when it is not there. */
@@ -18,8 +26,8 @@ export type Store = {
   remove(uri: string): Promise<void>;
   /** Takes a finished local file over under a URI that nobody else uses; durable on return. */
   adopt(localPath: string, uri: string): Promise<void>;
-  /** A path on this machine that holds the file's bytes; valid until the file is removed from the table. */
-  localCopy(uri: string): Promise<string>;
+  /** For one piece of work that needs files as files: `using copies = store.lease()`. */
+  lease(): LocalCopies;
   /** Removes what writes that were cut off before `beforeMs` left below `prefix`; returns how many. */
   sweepLeftovers(prefix: string, beforeMs: number): Promise<number>;
 };

@@ -1,22 +1,13 @@
-// Owns a table as it is stored, in the engine's words: its layout, its files, how a new one is partitioned.
+// Owns a table as it is stored, in the engine's words: its columns, its files.
 // Commits nothing.
-import type { Column } from '../../change/schema.ts';
-import type { SchemaRecord } from '../../topic/state.ts';
-import {
-  fieldOfColumn,
-  printColumnIds,
-  readColumnIds,
-  type TableLayout,
-  type TableMode,
-} from './columns-layout.ts';
+import { VarveError } from '../../errors.ts';
+import { printColumnIds, readColumnIds, type TableLayout, type TableMode } from './columns-layout.ts';
 import type { TableFiles, WrittenFile } from './engine/protocol.ts';
-import { canBucket } from './iceberg/bucket.ts';
-import type { WantedPartition } from './iceberg/schema.ts';
+import { storedFormat } from './file-layout.ts';
 import { liveFiles, type TableState } from './iceberg/table-state.ts';
+import type { PartitionSpec } from './iceberg-type.ts';
 import type { Store } from './store.ts';
-
-const ROWS_A_BUCKET = 5_000_000;
-const MAX_BUCKETS = 1024;
+import type { TableOptions } from './table-options.ts';
 
 /** The table's layout as its metadata has it. */
 export const storedLayout = (state: TableState): TableLayout => ({
@@ -33,26 +24,39 @@ export const layoutProperties = ({ mode, columns, key }: TableLayout): Record<st
   'varve.key': JSON.stringify(key),
 });
 
-const bucketCount = (rows: number): number => {
-  const wanted = 2 ** Math.ceil(Math.log2(Math.max(1, rows / ROWS_A_BUCKET)));
-  return Math.min(MAX_BUCKETS, wanted);
+/**
+ * Throws `config_invalid` for a table that was built in another mode: what that one has dropped cannot be
+ * made up. A table without a key is a list of events in any mode. How rows are taken away may change.
+ */
+export const refuseOtherMode = (
+  { mode, key }: Pick<TableLayout, 'mode' | 'key'>,
+  { rules, location, topic }: Pick<TableOptions, 'rules' | 'location' | 'topic'>,
+): void => {
+  if (key.length === 0 || mode === rules.mode) return;
+  throw new VarveError(
+    'config_invalid',
+    `The table of ${topic} was built in mode ${mode}, and the file says mode ${rules.mode}: neither holds ` +
+      `what the other shows. Say mode: ${mode} again for this table, or move ${location} and its companion ` +
+      `${location}__varve_state away, run varve reset FILE --yes and start again to have it built anew.`,
+    { facts: { topic, location, stored: mode, wanted: rules.mode } },
+  );
 };
 
-/** `rows`: how many the table is expected to begin with. */
-export const choosePartition = (
-  { columns, key }: SchemaRecord,
-  layout: TableLayout,
-  rows: number,
-): WantedPartition[] => {
-  if (layout.mode === 'append') return [];
-  const current = layout.fields.find(({ name }) => name === 'is_current');
-  const bucketable = key
-    .map((at) => fieldOfColumn(layout, columns[at] as Column))
-    .find((field) => field !== null && canBucket(field.type))?.id;
-  const partition = [{ sourceId: current?.id ?? 0, transform: 'identity' }];
-  if (bucketable !== undefined)
-    partition.push({ sourceId: bucketable, transform: `bucket[${bucketCount(rows)}]` });
-  return partition;
+/**
+ * Another writer may have changed the partitioning and written by it: then no file tells what stands from
+ * what has ended.
+ */
+const refuseForeignFiles = (state: TableState, { mode, fields }: TableLayout, used: ReadonlySet<number>) => {
+  const current = fields.find(({ name }) => name === 'is_current')?.id;
+  const isOurs = (spec: PartitionSpec): boolean => spec.fields[0]?.sourceId === current;
+  const foreign = state.specs.find((spec) => used.has(spec.specId) && !isOurs(spec));
+  if (mode !== 'scd2' || foreign === undefined) return;
+  throw new VarveError(
+    'table_foreign',
+    `${state.location} has files of the partition spec ${foreign.specId}, which another writer made and ` +
+      'which does not begin with is_current. Have that writer rewrite them by the spec before it.',
+    { facts: { location: state.location, spec: foreign.specId } },
+  );
 };
 
 export const storedFiles = async (
@@ -61,10 +65,13 @@ export const storedFiles = async (
   layout = storedLayout(state),
 ): Promise<TableFiles> => {
   const live = [...(await liveFiles(store, state)).values()];
+  refuseForeignFiles(state, layout, new Set(live.map(({ specId }) => specId)));
   return {
     location: state.location,
     layout,
     spec: state.spec,
+    specs: state.specs,
+    format: storedFormat(state),
     data: live.filter(({ content }) => content === 'data'),
     deletes: live.filter(({ content }) => content === 'position_deletes'),
   };

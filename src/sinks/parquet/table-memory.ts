@@ -18,6 +18,11 @@ export type TableMemory = {
   clock: readonly High[];
   /** Number of the newest schema record that the columns follow. */
   schema: number;
+  /**
+   * The rows are what all events up to this order make, and no other: the end of a source's transaction, and
+   * so a moment that the source was in. Null: they are of no one moment, or that is not known.
+   */
+  cut: Order | null;
 };
 
 export const EMPTY_MEMORY: TableMemory = {
@@ -28,6 +33,7 @@ export const EMPTY_MEMORY: TableMemory = {
   stateFiles: [],
   clock: [],
   schema: 0,
+  cut: null,
 };
 
 const KEYS = {
@@ -38,16 +44,22 @@ const KEYS = {
   stateFiles: 'varve.state-files',
   clock: 'varve.clock',
   schema: 'varve.schema',
+  cut: 'varve.cut',
 } as const;
 
 /** So many steps divide the late window: the horizon is that exact. */
 const CLOCK_STEPS = 48n;
 
+/**
+ * Kept in the properties alone, which ride in the same commit: it is long, and each version would repeat it
+ * for every snapshot. Whoever went back to an older snapshot has newer steps then, which say nothing of it.
+ */
+export const UNREPEATED = KEYS.clock;
+
 type WireHigh = { order: Order; ts: string };
 const toWire = ({ order, ts }: High): WireHigh => ({ order, ts: ts.toString() });
 const fromWire = ({ order, ts }: WireHigh): High => ({ order, ts: BigInt(ts) });
 
-/** `cut`: for readers of several tables, the newest order that this commit holds everything up to. */
 export const printMemory = (memory: TableMemory): Record<string, string> => ({
   [KEYS.topicId]: memory.topicId ?? '',
   [KEYS.offsets]: JSON.stringify(
@@ -58,6 +70,7 @@ export const printMemory = (memory: TableMemory): Record<string, string> => ({
   [KEYS.stateFiles]: JSON.stringify(memory.stateFiles),
   [KEYS.clock]: JSON.stringify(memory.clock.map(toWire)),
   [KEYS.schema]: String(memory.schema),
+  [KEYS.cut]: memory.cut ?? '',
 });
 
 /**
@@ -90,6 +103,7 @@ export const readMemory = (value: (key: string) => string | null): TableMemory =
       stateFiles: json<string[]>(KEYS.stateFiles, '[]'),
       clock: json<WireHigh[]>(KEYS.clock, '[]').map(fromWire),
       schema: Number(value(KEYS.schema) ?? 0),
+      cut: value(KEYS.cut) || null,
     };
   } catch (cause) {
     throw new VarveError(
@@ -129,6 +143,10 @@ export const horizonOf = ({ clock, highs }: TableMemory, windowUs: bigint): Orde
   if (now === null) return null;
   return clock.findLast(({ ts }) => ts <= now.ts - windowUs)?.order ?? null;
 };
+
+/** `whole`, where the table holds nothing above it. */
+export const cutOf = (highs: ReadonlyMap<number, High>, whole: Order | null): Order | null =>
+  whole !== null && [...highs.values()].every(({ order }) => order <= whole) ? whole : null;
 
 /** Barriers that a late event may still meet. */
 export const keptBarriers = (barriers: readonly Barrier[], horizon: Order | null): readonly Barrier[] =>

@@ -1,17 +1,21 @@
 // Owns what one table is opened with: where it lies, what works for it, and how its changes become versions.
 // Words only.
 import type { DeadRecord } from '../sink.ts';
+import type { TableMode } from './columns-layout.ts';
 import type { Engine } from './engine/engine.ts';
+import type { MergeRules, WriteWay } from './engine/protocol.ts';
+import type { FileRules } from './file-layout.ts';
 import type { TableIo } from './iceberg/table-state.ts';
 
 /** What people decide for one table. */
-export type TableRules = {
-  /** Several changes of a row in one transaction are one version. */
-  collapse: boolean;
+export type TableRules = MergeRules & {
+  mode: TableMode;
+  write: WriteWay;
   /** Changes that come later than this after newer ones are too late. */
   lateWindowMs: number;
   keepSnapshots: number;
   keepSnapshotsMs: number;
+  files: FileRules;
 };
 
 export type TableOptions = {
@@ -22,6 +26,8 @@ export type TableOptions = {
   stateLocation: string;
   /** For people and for dead letters. */
   topic: string;
+  /** Where the rows come from, as properties of the table. */
+  lineage: Readonly<Record<string, string>>;
   rules: TableRules;
   snapshotId: () => bigint;
   /** Resolves when they are durable. */

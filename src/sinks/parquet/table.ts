@@ -2,25 +2,20 @@
 // compare-and-set; until that, nothing that was written is visible. Knows neither SQL nor the rules of
 // versions.
 import { durably } from '../../crash-point.ts';
-import { VarveError } from '../../errors.ts';
+import { asVarveError, VarveError } from '../../errors.ts';
 import type { FeedBatch } from '../../topic/feed.ts';
-import type { CommitReport, FoldContext, TableSink, Upkeep } from '../sink.ts';
-import { layoutColumns, type TableLayout } from './columns-layout.ts';
-import type { MergeResult } from './engine/protocol.ts';
+import type { CommitReport, DeadRecord, FoldContext, OpenedTable, Upkeep } from '../sink.ts';
 import { type Change, commit, createTable } from './iceberg/commit.ts';
-import { liveFiles, loadTable, summaryValue, type TableState } from './iceberg/table-state.ts';
-import { adoptFiles, choosePartition, layoutProperties, storedFiles, storedLayout } from './stored-table.ts';
-import {
-  advanceClock,
-  EMPTY_MEMORY,
-  horizonOf,
-  keptBarriers,
-  printMemory,
-  readMemory,
-  type TableMemory,
-} from './table-memory.ts';
+import { loadTable, readHint, summaryValue, type TableState } from './iceberg/table-state.ts';
+import { foldChange, isSweepPast, mergeRequest } from './table-fold.ts';
+import { EMPTY_MEMORY, printMemory, readMemory, type TableMemory } from './table-memory.ts';
 import type { TableOptions } from './table-options.ts';
+import { pausedSince, refusePaused } from './table-pause.ts';
+import { newShape, refuseOtherShape, type Shaped, shapeChange, wantedColumns } from './table-shape.ts';
 import { TableUpkeep } from './table-upkeep.ts';
+
+/** Merges of one batch while others commit. */
+const FOLD_TRIES = 5;
 
 const NOTHING: CommitReport = {
   snapshotId: null,
@@ -30,6 +25,8 @@ const NOTHING: CommitReport = {
   duplicates: 0,
   late: 0,
   dead: 0,
+  conflicts: 0,
+  incomplete: 0,
 };
 
 export const openTable = async (options: TableOptions): Promise<ParquetTable> => {
@@ -38,7 +35,7 @@ export const openTable = async (options: TableOptions): Promise<ParquetTable> =>
   return table;
 };
 
-export class ParquetTable implements TableSink {
+export class ParquetTable implements OpenedTable {
   readonly #options: TableOptions;
   #state: TableState | null = null;
   #memory: TableMemory = EMPTY_MEMORY;
@@ -53,6 +50,7 @@ export class ParquetTable implements TableSink {
   async load(): Promise<void> {
     const { io, location } = this.#options;
     const state = await loadTable(io, location, this.#state ?? undefined);
+    if (state !== null) refuseOtherShape(state, this.#options);
     this.#use(state);
     if (state !== null) this.#upkeep.recall(state);
   }
@@ -70,149 +68,122 @@ export class ParquetTable implements TableSink {
     return this.#memory.topicId;
   }
 
+  /**
+   * Another writer that left the offsets alone (a rewrite by hand, another engine's) costs the work of a
+   * merge, not the fold.
+   */
   async commit(batches: readonly FeedBatch[], context: FoldContext, topicId: string): Promise<CommitReport> {
-    const { snapshot, schemas } = context;
-    const isSwept = snapshot === null || this.#isPast(snapshot);
-    if (batches.length === 0 && (isSwept || snapshot?.sweep !== true)) return NOTHING;
-    const { state, layout } = await this.#prepare(schemas, context);
-    const result = await this.#merge(state, layout, { batches, context });
-    if (result.dead.length > 0) await this.#options.bury(this.#options.topic, result.dead);
-    const snapshotId = await this.#commitMerge(state, layout, {
-      result,
-      topicId,
-      schema: schemas.at(-1)?.n ?? 0,
-    });
-    const { events, opened, closed, duplicates, late } = result.counts;
-    return { snapshotId, events, opened, closed, duplicates, late, dead: result.dead.length };
+    for (let tries = 1; ; tries++) {
+      const before = printMemory(this.#memory);
+      try {
+        return await this.#fold(batches, context, topicId);
+      } catch (thrown) {
+        const isLost = asVarveError(thrown).kind !== 'commit_conflict' || this.#state === null;
+        const isMoved = JSON.stringify(printMemory(this.#memory)) !== JSON.stringify(before);
+        if (isLost || isMoved || tries === FOLD_TRIES) throw thrown;
+      }
+    }
   }
 
-  /** A sweep that was done, or that lies so far back that nothing it could close is left. */
-  #isPast({ order: sweep }: NonNullable<FoldContext['snapshot']>): boolean {
-    const horizon = horizonOf(this.#memory, BigInt(this.#options.rules.lateWindowMs) * 1000n);
-    return (
-      this.#memory.barriers.some(({ order }) => order === sweep) || (horizon !== null && sweep <= horizon)
+  async #fold(batches: readonly FeedBatch[], context: FoldContext, topicId: string): Promise<CommitReport> {
+    const { snapshot, schemas } = context;
+    const options = this.#options;
+    const isSwept = snapshot === null || isSweepPast(this.#memory, snapshot, options);
+    if (batches.length === 0 && (isSwept || snapshot?.sweep !== true)) return NOTHING;
+    const shaped = await this.#shape(context);
+    const request = await mergeRequest(shaped, { batches, context, memory: this.#memory }, options);
+    const result = await this.#merge(request, context);
+    if (result.dead.length > 0) await this.#bury(result.dead);
+    const folded = { result, topicId, schema: schemas.at(-1)?.n ?? 0, whole: context.cut.whole };
+    const change = await foldChange(shaped, { folded, memory: this.#memory }, options);
+    const { expire, properties } = this.#upkeep;
+    await this.#commitChange(shaped.state, {
+      ...change,
+      properties: { ...change.properties, ...properties },
+      expire,
+    });
+    const { noops: _noops, ...counts } = result.counts;
+    return { snapshotId: change.snapshot.id, ...counts, dead: result.dead.length };
+  }
+
+  /** Throws `record_corrupt` where a record that cannot be folded stops the table. */
+  async #bury(dead: readonly DeadRecord[]): Promise<void> {
+    const { topic, rules, bury } = this.#options;
+    const poison = rules.poison === 'stop' ? dead.find(({ isLate }) => !isLate) : undefined;
+    if (poison === undefined) return bury(topic, dead);
+    const { partition, offset, reason } = poison;
+    throw new VarveError(
+      'record_corrupt',
+      `The record at offset ${offset} of partition ${partition} of ${topic} cannot be folded: ${reason} ` +
+        'on_poison: stop holds the table before it. Set on_poison to dlq, which keeps such records in the ' +
+        'dead letters, and start again.',
+      { facts: { topic, partition, offset, dead: dead.length } },
     );
   }
 
-  /** The table with the columns that the newest schema asks for; made when it is not there. */
-  async #prepare(
-    schemas: FoldContext['schemas'],
-    context: FoldContext,
-  ): Promise<{ state: TableState; layout: TableLayout }> {
-    const { io, location } = this.#options;
-    let layout = this.#state === null ? null : storedLayout(this.#state);
-    for (const record of schemas) if (record.n > this.#memory.schema) layout = layoutColumns(record, layout);
-    const newest = schemas.at(-1);
-    if (layout === null || newest === undefined) {
-      throw new VarveError(
-        'schema_unknown',
-        `${this.#options.topic} has records, but no schema record names its columns.`,
-      );
-    }
+  /** The table with the columns and the layout that are asked for; made when it is not there. */
+  async #shape({ schemas, estimatedRows }: FoldContext): Promise<Shaped> {
+    const options = this.#options;
+    const layout = wantedColumns(this.#state, { schemas, known: this.#memory.schema }, options);
     if (this.#state === null) {
-      const made = await createTable(io, location, {
-        columns: layout.fields,
-        partition: choosePartition(newest, layout, context.estimatedRows),
-        properties: layoutProperties(layout),
-      });
-      this.#use(made);
+      this.#use(await createTable(options.io, options.location, newShape(layout, estimatedRows, options)));
+    } else {
+      const change = await shapeChange(this.#state, layout, options);
+      if (change !== null) await this.#commitChange(this.#state, change);
     }
     if (this.#state === null) throw new VarveError('internal', 'A table that was just made is not there.');
     return { state: this.#state, layout };
   }
 
-  async #merge(
-    state: TableState,
-    layout: TableLayout,
-    { batches, context }: { batches: readonly FeedBatch[]; context: FoldContext },
-  ): Promise<MergeResult> {
-    const { engine, io, stateLocation, rules } = this.#options;
-    const { collapse, lateWindowMs } = rules;
-    const { snapshot, schemas } = context;
-    const { offsets, barriers, highs, stateFiles } = this.#memory;
-    const request = {
-      ...(await storedFiles(io.store, state, layout)),
-      commit: io.uuid(),
-      stateLocation,
-      state: stateFiles,
-      batches: batches.map(({ partition, batches: bytes }) => ({
-        partition,
-        from: offsets.get(partition) ?? 0n,
-        batches: bytes,
-      })),
-      schemas,
-      barriers,
-      sweep:
-        snapshot?.sweep === true
-          ? { order: snapshot.order, ts: BigInt(snapshot.ts), kind: 's' as const }
-          : null,
-      highs,
-      horizon: horizonOf(this.#memory, BigInt(lateWindowMs) * 1000n),
-      cut: null,
-      collapse,
-    };
-    const localCopy = (uri: string): Promise<string> => io.store.localCopy(uri);
-    return durably('table.merge', () => engine.merge(request, { localCopy, schema: context.schema }));
-  }
-
-  async #commitMerge(
-    state: TableState,
-    layout: TableLayout,
-    { result, topicId, schema }: { result: MergeResult; topicId: string; schema: number },
-  ): Promise<bigint> {
-    const { io, rules, snapshotId } = this.#options;
-    const { lateWindowMs, keepSnapshots, keepSnapshotsMs } = rules;
-    await adoptFiles(io.store, result.added);
-    if (result.stateAdded !== null) await io.store.adopt(result.stateAdded.local, result.stateAdded.path);
-    const before = this.#memory;
-    const windowUs = BigInt(lateWindowMs) * 1000n;
-    const gone = new Set(result.stateRemoved);
-    const stateFiles = before.stateFiles.filter((path) => !gone.has(path));
-    if (result.stateAdded !== null) stateFiles.push(result.stateAdded.path);
-    const highs = new Map([...before.highs, ...result.highs]);
-    const memory: TableMemory = {
-      topicId,
-      offsets: new Map([...before.offsets, ...result.offsets]),
-      highs,
-      barriers: keptBarriers([...before.barriers, ...result.barriers], horizonOf(before, windowUs)),
-      stateFiles,
-      clock: advanceClock(before.clock, highs, windowUs),
-      schema,
-    };
-    const live = await liveFiles(io.store, state);
-    const remove = result.removed.map((path) => live.get(path)).filter((file) => file !== undefined);
-    const add = result.added.map(({ file }) => file);
-    const isAppend = remove.length === 0 && add.every(({ content }) => content === 'data');
-    const id = snapshotId();
-    await this.#commitChange(state, {
-      snapshot: {
-        id,
-        operation: isAppend ? 'append' : 'overwrite',
-        add,
-        remove,
-        summary: printMemory(memory),
-      },
-      columns: layout.fields,
-      properties: { ...layoutProperties(layout), ...this.#upkeep.properties },
-      expire: { maxAgeMs: keepSnapshotsMs, minKeep: 1, maxKeep: keepSnapshots },
-    });
-    return id;
+  async #merge(request: Awaited<ReturnType<typeof mergeRequest>>, { schema }: FoldContext) {
+    const { engine, io } = this.#options;
+    using copies = io.store.lease();
+    const answers = { localCopy: copies.localCopy, schema };
+    return await durably('table.merge', () => engine.merge(request, answers));
   }
 
   /** After a failure nobody knows the outcome: the table is read again before anything else happens. */
   async #commitChange(state: TableState, change: Change): Promise<TableState> {
+    refusePaused(state);
     try {
       const next = await durably('table.commit', () => commit(this.#options.io, state, change));
       this.#use(next);
       return next;
     } catch (thrown) {
       await this.load();
+      refusePaused(this.#state);
       throw thrown;
     }
   }
 
   async maintain(): Promise<Upkeep> {
-    return this.#state === null ? 'done' : this.#upkeep.step(this.#state, this.#memory.stateFiles);
+    if (this.#state === null) return 'done';
+    try {
+      return await this.#upkeep.step(this.#state, this.#memory.stateFiles);
+    } catch (thrown) {
+      // Somebody else was at work: what is left to do is seen with the next step.
+      if (asVarveError(thrown).kind === 'commit_conflict') return 'more';
+      throw thrown;
+    }
+  }
+
+  /**
+   * All the upkeep that there is to do, told step by step; with `dryRun` nothing is done. Throws
+   * `table_paused`.
+   */
+  upkeep({ dryRun }: { dryRun: boolean }) {
+    refusePaused(this.#state);
+    const current = () => this.#state && { state: this.#state, stateFiles: this.#memory.stateFiles };
+    return this.#upkeep.all(current, { dryRun });
+  }
+
+  async isPaused(): Promise<boolean> {
+    const { io, location } = this.#options;
+    const state = this.#state;
+    const hint = await readHint(io.store, location);
+    const isNewest = state !== null && hint !== null && hint <= state.version;
+    const newest = isNewest ? state : await loadTable(io, location, state ?? undefined);
+    return newest !== null && pausedSince(newest) !== null;
   }
 
   async close(): Promise<void> {

@@ -4,9 +4,19 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
-import { layoutColumns, type TableLayout } from '../../../src/sinks/parquet/columns-layout.ts';
+import {
+  layoutColumns,
+  type TableLayout,
+  type TableMode,
+} from '../../../src/sinks/parquet/columns-layout.ts';
 import { Engine, type EngineAnswers } from '../../../src/sinks/parquet/engine/engine.ts';
-import type { High, MergeRequest, MergeResult } from '../../../src/sinks/parquet/engine/protocol.ts';
+import type {
+  High,
+  MergeRequest,
+  MergeResult,
+  MergeRules,
+  WriteWay,
+} from '../../../src/sinks/parquet/engine/protocol.ts';
 import type { DataFile, PartitionSpec } from '../../../src/sinks/parquet/iceberg-type.ts';
 import type { Barrier } from '../../../src/sinks/parquet/scd2-version.ts';
 import { type EventRecord, EventWriter, NUMBERS } from './event-batches.ts';
@@ -31,11 +41,22 @@ export class SharedEngine implements AsyncDisposable {
   }
 }
 
+const RULES: MergeRules = {
+  collapse: true,
+  late: 'apply',
+  keepNoops: false,
+  markDeletes: false,
+  truncates: 'close',
+  poison: 'dlq',
+};
+
 type TableOptions = {
   engine: Engine;
   buckets?: number;
   writers?: EventWriter[];
-  collapse?: boolean;
+  mode?: TableMode;
+  write?: WriteWay;
+  rules?: Partial<MergeRules>;
 };
 
 export class EngineTable implements Disposable {
@@ -51,22 +72,35 @@ export class EngineTable implements Disposable {
   horizon: string | null = null;
   results: MergeResult[] = [];
   readonly #spec: PartitionSpec;
-  readonly #collapse: boolean;
+  /** May be another one at any time. */
+  write: WriteWay;
+  readonly #rules: MergeRules;
   #commits = 0;
   #offset = 0;
 
-  constructor({ engine, buckets = 1, writers = [new EventWriter(NUMBERS)], collapse = true }: TableOptions) {
+  constructor({
+    engine,
+    buckets = 1,
+    writers = [new EventWriter(NUMBERS)],
+    mode = 'scd2',
+    write = 'merge_on_read',
+    rules = {},
+  }: TableOptions) {
     for (const name of ['table/data', 'state']) mkdirSync(join(this.directory, name), { recursive: true });
     this.engine = engine;
+    this.write = write;
     this.writers = writers;
-    this.#collapse = collapse;
-    this.layout = layoutColumns((writers[0] as EventWriter).record, null);
+    this.#rules = { ...RULES, ...rules };
+    this.layout = layoutColumns((writers[0] as EventWriter).record, null, mode);
     const [current, key] = [this.layout.fields.find(({ name }) => name === 'is_current'), this.layout.key[0]];
     const identity = { fieldId: 1000, sourceId: current?.id ?? 0, name: 'is_current', transform: 'identity' };
     const bucket = { fieldId: 1001, sourceId: key ?? 0, name: 'key_bucket', transform: `bucket[${buckets}]` };
     this.#spec = {
       specId: 0,
-      fields: current === undefined ? [] : buckets > 1 ? [identity, bucket] : [identity],
+      fields: [
+        ...(current === undefined ? [] : [identity]),
+        ...(buckets > 1 && this.layout.mode !== 'append' ? [bucket] : []),
+      ],
     };
   }
 
@@ -92,6 +126,8 @@ export class EngineTable implements Disposable {
       location: this.location,
       layout: this.layout,
       spec: this.#spec,
+      specs: [this.#spec],
+      format: { compression: 'zstd' as const, sortOrderId: 0 },
       data: all.filter(({ content }) => content === 'data'),
       deletes: all.filter(({ content }) => content !== 'data'),
     };
@@ -120,7 +156,8 @@ export class EngineTable implements Disposable {
       highs: this.highs,
       horizon: this.horizon,
       cut: null,
-      collapse: this.#collapse,
+      write: this.write,
+      rules: this.#rules,
     };
   }
 
@@ -128,16 +165,17 @@ export class EngineTable implements Disposable {
     return await this.apply(await this.engine.merge(this.request(events, sweep), this.answers));
   }
 
-  /** Rewrites all files of the current rows; gives how many there are then. */
+  /** Rewrites all files of the rows that stand, of one bucket; gives how many there are then. */
   async rewrite(fileRows = 1_000_000): Promise<number> {
-    const inputs = this.tableFiles().data.filter(({ partition }) => partition[0] === true);
+    const inputs = this.tableFiles().data.filter(({ partition }) => partition[0] !== false);
     const request = { ...this.tableFiles(), commit: `rewrite${this.#commits++}`, inputs, fileRows };
     const { added } = await this.engine.rewrite(request, this.answers);
     const gone = new Set(inputs.map(({ path }) => path));
     const removed = [...this.files.values()].filter(({ path, referencedDataFile }) =>
       gone.has(referencedDataFile ?? path),
     );
-    const counts = { events: 0, opened: 0, closed: 0, duplicates: 0, late: 0, noops: 0 };
+    const none = { events: 0, opened: 0, closed: 0, duplicates: 0, late: 0, noops: 0 };
+    const counts = { ...none, conflicts: 0, incomplete: 0 };
     await this.apply({
       offsets: new Map(),
       highs: this.highs,
@@ -201,6 +239,12 @@ const micros = (text: unknown): bigint | null =>
     : BigInt(Date.parse(`${String(text).replace(' ', 'T').slice(0, 19)}Z`)) * 1000n +
       BigInt((/\.([0-9]+)/.exec(String(text))?.[1] ?? '').padEnd(6, '0').slice(0, 6));
 
+/** The same of a table in latest mode: no more than its columns tell. */
+export const latestRow = (row: ReadRow) => {
+  const { key, order, from, op, ts, tx, image } = modelRow({ ...row, valid_to: null, _previous_key: null });
+  return { key, order, from, op, ts, tx, image };
+};
+
 /** A read row of the numbers table, as the model of the laws has it. */
 export const modelRow = (row: ReadRow) => ({
   key: String(row.id),
@@ -210,6 +254,7 @@ export const modelRow = (row: ReadRow) => ({
   to: micros(row.valid_to),
   op: row._op,
   ts: micros(row._commit_ts),
+  tx: row._tx,
   image: {
     values: [row.a, row.b].map((value) => (value === null ? null : number(value))),
     incomplete: ((row._incomplete ?? []) as string[]).map((name) => ['a', 'b'].indexOf(name)),

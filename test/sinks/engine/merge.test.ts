@@ -3,48 +3,14 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { arrivals, deliver, histories } from '../../laws/scd2-history.ts';
-import { type Event, Model } from '../../laws/scd2-model.ts';
-import { type Delivery, deliveries } from '../../laws/scd2-table.ts';
+import { arrivals, deliver, histories, rules, wholeImages } from '../../laws/scd2-history.ts';
+import { Model, refuseLate } from '../../laws/scd2-model.ts';
+import { deliveries, eventsOf } from '../../laws/scd2-table.ts';
+import { atLevel } from '../../support/level.ts';
 import { EngineTable, modelRow, SharedEngine } from './engine-table.ts';
-import type { EventRecord } from './event-batches.ts';
+import { mergeDelivery } from './model-events.ts';
 
-const RUNS = Number(process.env.VARVE_LAW_RUNS ?? 25);
-
-const NAMES = ['a', 'b'];
-const int = (value: number | null | undefined) =>
-  value === null || value === undefined ? null : { int: value };
-
-const toRecord = ({ key, order, op, ts, tx, values, unchanged, moved, origin }: Event) => ({
-  partition: Number(key) % 2,
-  op,
-  order,
-  ts,
-  tx,
-  key: { id: BigInt(key) },
-  row: { id: BigInt(key), a: int(values[0]), b: int(values[1]) },
-  headers: {
-    ...(moved ? { '__debezium.newkey': '{"id":9}' } : {}),
-    ...(origin === null ? {} : { '__debezium.oldkey': `{"id":${origin}}` }),
-    ...(unchanged.length === 0
-      ? {}
-      : { 'varve.unchanged': JSON.stringify(unchanged.map((at) => NAMES[at])) }),
-  },
-});
-
-const mergeDelivery = async (table: EngineTable, batch: readonly Delivery[]): Promise<void> => {
-  const records = batch.flatMap((item): (EventRecord & { partition: number })[] => {
-    if (item.kind === 'event') return [toRecord(item.event)];
-    const { order, ts, kind } = item.barrier;
-    return kind === 't' ? [{ partition: 0, op: 't', order, ts }] : [];
-  });
-  const sweeps = batch.flatMap((item) =>
-    item.kind === 'barrier' && item.barrier.kind === 's' ? [item.barrier] : [],
-  );
-  const fresh = sweeps.filter(({ order }) => !table.barriers.some((known) => known.order === order));
-  await table.merge(records, fresh[0] ?? null);
-  for (const sweep of fresh.slice(1)) await table.merge([], sweep);
-};
+const RUNS = atLevel({ test: 12, all: 60, deep: 400 });
 
 const shared = new SharedEngine();
 const { engine } = shared;
@@ -62,11 +28,47 @@ describe('merged files', () => {
           for (const batch of deliver(deliveries(events, barriers), arrival))
             await mergeDelivery(table, batch);
           const rows = (await table.rows('id, _order')).map(modelRow);
-          assert.deepEqual(rows, new Model(events, barriers, true).rows());
+          assert.deepEqual(rows, new Model(events, barriers, {}).rows());
           assert.ok(table.results.every(({ dead }) => dead.length === 0));
         }),
         { numRuns: RUNS },
       );
     });
   }
+
+  it('follow every option', async () => {
+    await fc.assert(
+      fc.asyncProperty(histories(6), arrivals, rules, async ({ events, barriers }, arrival, options) => {
+        using table = new EngineTable({ engine, rules: options, buckets: 2 });
+        const isTaken = options.late === 'apply';
+        const batches = deliver(deliveries(isTaken ? events : wholeImages(events), barriers), arrival);
+        for (const batch of batches) await mergeDelivery(table, batch);
+        const { taken, late } = refuseLate(eventsOf(batches.flat()));
+        const rows = (await table.rows('id, _order')).map(modelRow);
+        assert.deepEqual(rows, new Model(isTaken ? events : taken, barriers, options).rows());
+        const dead = table.results.flatMap((result) => result.dead);
+        assert.equal(dead.length, options.late === 'dlq' ? late.length : 0);
+        const counted = table.results.reduce((sum, { counts }) => sum + counts.late, 0);
+        if (!isTaken) assert.equal(counted, late.length);
+      }),
+      { numRuns: RUNS * 2 },
+    );
+  });
+
+  it('are the same where truncates are passed over, and stop the merge where they are refused', async () => {
+    await fc.assert(
+      fc.asyncProperty(histories(6), arrivals, async ({ events, barriers }, arrival) => {
+        using table = new EngineTable({ engine, rules: { truncates: 'ignore' } });
+        using strict = new EngineTable({ engine, rules: { truncates: 'fail' } });
+        const items = deliveries(events, barriers);
+        for (const batch of deliver(items, arrival)) await mergeDelivery(table, batch);
+        const sweeps = barriers.filter(({ kind }) => kind === 's');
+        const rows = (await table.rows('id, _order')).map(modelRow);
+        assert.deepEqual(rows, new Model(events, sweeps, {}).rows());
+        if (sweeps.length === barriers.length) return;
+        await assert.rejects(mergeDelivery(strict, items), { kind: 'truncate_refused' });
+      }),
+      { numRuns: Math.ceil(RUNS / 3) },
+    );
+  });
 });

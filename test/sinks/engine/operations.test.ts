@@ -136,7 +136,7 @@ describe('merging', () => {
     const last = table.results.findLast(({ stateRemoved }) => stateRemoved.length > 0);
     assert.ok((last?.stateAdded?.rows ?? 99) < 9);
     const late = await table.merge([{ ...change('u', 18, 1, 7), order: order(18, 0) }]);
-    assert.equal(late.counts.late, 1);
+    assert.equal(late.counts.late, 0);
     assert.equal((await table.rows()).length, 1, 'the same transaction ends with what it had');
   });
 });
@@ -178,7 +178,7 @@ describe('questions', () => {
       [4, 1],
       [5, 1],
     ]);
-    assert.deepEqual((await ask(table, { kind: 'history', key: ['1'] })).rows, [
+    assert.deepEqual((await ask(table, { kind: 'history', key: [1n] })).rows, [
       [1, 1],
       [1, 2],
       [1, 3],
@@ -213,7 +213,6 @@ describe('questions', () => {
         },
       );
     assert.ok(!readdirSync(table.directory).includes('written'));
-    await assert.rejects(ask(table, { kind: 'history', key: ['1', '2'] }), { kind: 'usage' });
   });
 });
 

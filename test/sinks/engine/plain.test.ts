@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { formatOrder, transactionOf } from '../../../src/change/order.ts';
-import { type Event, Model } from '../../laws/scd2-model.ts';
+import { rules } from '../../laws/scd2-history.ts';
+import { type Event, Model, type ModelRules, refuseLate } from '../../laws/scd2-model.ts';
 import { atLevel } from '../../support/level.ts';
 import { EngineTable, modelRow, SharedEngine } from './engine-table.ts';
 import type { EventRecord } from './event-batches.ts';
@@ -52,9 +53,9 @@ const toRecord = ({ key, order, op, ts, tx, values }: Event): EventRecord => {
   return { op, order, ts, tx, key: { id: BigInt(key) }, row: { id: BigInt(key), a, b } };
 };
 
-const check = async (table: EngineTable, events: readonly Event[], collapse: boolean): Promise<void> => {
+const check = async (table: EngineTable, events: readonly Event[], options: ModelRules): Promise<void> => {
   const rows = (await table.rows('id, _order')).map(modelRow);
-  assert.deepEqual(rows, new Model(events, [], collapse).rows());
+  assert.deepEqual(rows, new Model(events, [], options).rows());
 };
 
 describe('plain keys', () => {
@@ -63,8 +64,9 @@ describe('plain keys', () => {
       const cuts = fc.array(fc.nat(30), { maxLength: 3 });
       const steps = fc.array(step, { minLength: 2, maxLength: 12 });
       await fc.assert(
-        fc.asyncProperty(steps, cuts, fc.nat(11), async (plan, places, late) => {
-          using table = new EngineTable({ engine, collapse, buckets: 2 });
+        fc.asyncProperty(steps, cuts, fc.tuple(fc.nat(11), rules), async (plan, places, [late, given]) => {
+          const options = { ...given, collapse };
+          using table = new EngineTable({ engine, rules: options, buckets: 2 });
           const events = eventsOf(plan);
           const held = events[late % events.length] as Event;
           const early = events.filter((event) => event !== held);
@@ -74,10 +76,12 @@ describe('plain keys', () => {
             await table.merge(early.slice(start, end).map(toRecord));
             start = end;
           }
-          await check(table, early, collapse);
+          await check(table, early, options);
           await table.merge([toRecord(held)]);
-          await check(table, events, collapse);
-          assert.ok(table.results.every(({ dead }) => dead.length === 0));
+          const { taken, late: refused } = refuseLate([...early, held]);
+          await check(table, options.late === 'apply' ? events : taken, options);
+          const dead = table.results.flatMap((result) => result.dead);
+          assert.equal(dead.length, options.late === 'dlq' ? refused.length : 0);
         }),
         { numRuns: RUNS, endOnFailure: true },
       );
@@ -93,6 +97,6 @@ describe('plain keys', () => {
     table.highs = new Map([[0, { order: transactionOf(first.order), ts: 0n }]]);
     const { counts } = await table.merge([toRecord(second)]);
     assert.equal(counts.late, 1);
-    await check(table, events, true);
+    await check(table, events, {});
   });
 });

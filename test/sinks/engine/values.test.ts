@@ -60,7 +60,7 @@ describe('numbers that compare as equal and are not the same', () => {
         columns: columnsOf({ id: { type: TYPE.long, optional: false }, a: { type: TYPE.double } }),
         key: [0],
       };
-      using table = new EngineTable({ engine, collapse, writers: [new EventWriter(floating)] });
+      using table = new EngineTable({ engine, rules: { collapse }, writers: [new EventWriter(floating)] });
       const set = (at: number, value: number): EventRecord => ({
         op: 'u',
         order: formatOrder({ epoch: 1, position: BigInt(at), phase: 1, ordinal: 1 }),

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { VarveError } from '../../../src/errors.ts';
 import { type Change, commit } from '../../../src/sinks/parquet/iceberg/commit.ts';
-import { retireVersions, sweepOrphans } from '../../../src/sinks/parquet/iceberg/sweep.ts';
-import { loadTable, type TableState } from '../../../src/sinks/parquet/iceberg/table-state.ts';
+import { retireVersions, sweepOrphans, thinVersions } from '../../../src/sinks/parquet/iceberg/sweep.ts';
+import { loadTable, type TableIo, type TableState } from '../../../src/sinks/parquet/iceberg/table-state.ts';
 import { FAULTS, faultyStore, InjectedFault } from './faulty-store.ts';
 import {
   append,
@@ -167,27 +167,27 @@ test('sweeps: a fault at any call loses nothing that is reachable, and the next 
     return { world, state: { ...state, metadata } };
   };
   const options = { minAgeMs: DAY, dryRun: false };
+  const sweepAll = async (io: TableIo, state: TableState): Promise<void> => {
+    // Thinned beyond what a day would retire.
+    await thinVersions(io, state, { minAgeMs: 0, dryRun: false, since: { upTo: 0 } });
+    await retireVersions(io, state, options);
+    await sweepOrphans(io, state, options);
+  };
   const probe = await open();
   const counting = faultyStore(probe.world.store, -1, 'before');
-  await retireVersions({ ...probe.world, store: counting.store }, probe.state, options);
-  await sweepOrphans({ ...probe.world, store: counting.store }, probe.state, options);
+  await sweepAll({ ...probe.world, store: counting.store }, probe.state);
   const clean = (await names(probe.world)).length;
   assert.ok(counting.calls() > 20);
   for (let at = 0; at < counting.calls(); at++)
     for (const fault of ['dead-before', 'dead-after'] as const) {
       const { world, state } = await open();
       const io = { ...world, store: faultyStore(world.store, at, fault).store };
-      const run = async (): Promise<void> => {
-        await retireVersions(io, state, options);
-        await sweepOrphans(io, state, options);
-      };
-      await assert.rejects(run(), InjectedFault);
+      await assert.rejects(sweepAll(io, state), InjectedFault);
       const live = await livePaths(world, state);
       for (const path of live)
         assert.ok(await world.store.exists(path), `${path} lost at call ${at}, ${fault}`);
       assert.ok(await loadTable(world, LOCATION));
-      await retireVersions(world, state, options);
-      await sweepOrphans(world, state, options);
+      await sweepAll(world, state);
       assert.equal((await names(world)).length, clean, `left over after call ${at}, ${fault}`);
       for (const path of live) assert.ok(await world.store.exists(path));
     }

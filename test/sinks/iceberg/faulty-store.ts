@@ -37,7 +37,10 @@ export const faultyStore = (
     },
     remove: (uri) => run('remove', () => inner.remove(uri)),
     adopt: (localPath, uri) => run('adopt', () => inner.adopt(localPath, uri)),
-    localCopy: (uri) => run('localCopy', () => inner.localCopy(uri)),
+    lease: () => {
+      const { localCopy, ...inside } = inner.lease();
+      return { ...inside, localCopy: (uri) => run('localCopy', () => localCopy(uri)) };
+    },
     sweepLeftovers: (prefix, beforeMs) => run('sweepLeftovers', () => inner.sweepLeftovers(prefix, beforeMs)),
   };
   return { store, calls: () => calls };

@@ -191,7 +191,7 @@ test('what Varve cannot fold is refused as foreign', async () => {
   });
   await change((json) => {
     json['partition-specs'] = [
-      { 'spec-id': 0, fields: [{ 'source-id': 2, 'field-id': 1000, name: 'name', transform: 'identity' }] },
+      { 'spec-id': 0, fields: [{ 'source-id': 3, 'field-id': 1000, name: 'amount', transform: 'identity' }] },
     ];
   });
   assert.equal(state.version, 1);
@@ -209,7 +209,8 @@ test('two tables at one place: the second create is told, its own retry is not',
     }
     return result;
   };
-  const made = await createTable(world, LOCATION, { columns: COLUMNS, partition: [], properties: {} });
+  const bare = { columns: COLUMNS, partition: [], sort: [], properties: {} };
+  const made = await createTable(world, LOCATION, bare);
   assert.equal((await reload(world)).uuid, made.uuid);
   assert.deepEqual((await reload(world)).spec.fields, []);
 });

@@ -1,8 +1,10 @@
 // Owns a Store in memory, for tests that make and break many tables. Time is the caller's.
+import { rmSync } from 'node:fs';
 import { mkdtemp, readFile, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Store } from '../../../src/sinks/parquet/store.ts';
+import { VarveError } from '../../../src/errors.ts';
+import type { LocalCopies, Store } from '../../../src/sinks/parquet/store.ts';
 
 export class MemoryStore implements Store {
   readonly files = new Map<string, { bytes: Uint8Array; modifiedMs: number }>();
@@ -47,10 +49,21 @@ export class MemoryStore implements Store {
     await unlink(localPath);
   }
 
-  async localCopy(uri: string): Promise<string> {
-    const directory = await mkdtemp(join(tmpdir(), 'varve-memory-store-'));
-    await writeFile(join(directory, 'copy'), this.files.get(uri)?.bytes ?? '');
-    return join(directory, 'copy');
+  lease(): LocalCopies {
+    const directories: string[] = [];
+    return {
+      localCopy: async (uri) => {
+        const found = this.files.get(uri);
+        if (!found) throw new VarveError('table_corrupt', `${uri} is missing.`);
+        const directory = await mkdtemp(join(tmpdir(), 'varve-memory-store-'));
+        directories.push(directory);
+        await writeFile(join(directory, 'copy'), found.bytes);
+        return join(directory, 'copy');
+      },
+      [Symbol.dispose]: () => {
+        for (const directory of directories) rmSync(directory, { recursive: true, force: true });
+      },
+    };
   }
 
   async sweepLeftovers(prefix: string, beforeMs: number): Promise<number> {

@@ -249,7 +249,7 @@ export const makeSampleTable = async ({ time = true, expire = true } = {}): Prom
     { sourceId: idOf('pk'), transform: 'bucket[4]' },
   ];
   using parquet = await ParquetFiles.open();
-  const made = await createTable(io, location, { columns: fields, partition, properties: {} });
+  const made = await createTable(io, location, { columns: fields, partition, sort: [], properties: {} });
   const life = new Life(io, parquet, { directory, state: made });
   await life.commit(
     'append',

@@ -41,7 +41,12 @@ export const PARTITION = [
 ];
 
 export const newTable = (io: TableIo, location = LOCATION): Promise<TableState> =>
-  createTable(io, location, { columns: COLUMNS, partition: PARTITION, properties: { 'varve.layout': '1' } });
+  createTable(io, location, {
+    columns: COLUMNS,
+    partition: PARTITION,
+    sort: [],
+    properties: { 'varve.layout': '1' },
+  });
 
 let files = 0;
 

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { formatOrder } from '../../../src/change/order.ts';
 import {
   advanceClock,
+  cutOf,
   EMPTY_MEMORY,
   horizonOf,
   keptBarriers,
@@ -31,6 +32,7 @@ const memory: fc.Arbitrary<TableMemory> = fc.record(
     stateFiles: fc.array(fc.string()),
     clock: fc.array(fc.nat(1000).map(high)),
     schema: fc.nat(),
+    cut: fc.option(fc.nat(1000).map(order)),
   },
   { noNullPrototype: true },
 );
@@ -72,6 +74,16 @@ test('the horizon follows the slowest partition, one window behind what was fold
   assert.ok(horizon >= order(390), 'it is too far');
   assert.ok(clock.length <= 51, `${clock.length} steps are kept`);
   assert.equal(horizonOf(EMPTY_MEMORY, 100_000n), null);
+});
+
+test('a cut is one only where nothing above it is folded', () => {
+  const highs = new Map([
+    [0, high(5)],
+    [1, high(7)],
+  ]);
+  assert.equal(cutOf(highs, order(7)), order(7));
+  assert.equal(cutOf(highs, order(6)), null);
+  assert.equal(cutOf(highs, null), null);
 });
 
 test('barriers are kept until nothing later than the horizon can meet them', () => {

@@ -16,7 +16,8 @@ test('dead letters of a worker that does not capture do not fence the one that d
   await publisher.write({ slices: [sliceOf(a, ['x'])], state: [] });
   const graveyard = await bench.peek({ delivery: 'at_least_once' });
   await graveyard.recover();
-  const dead = [{ partition: 0, offset: 7n, value: new TextEncoder().encode('bad'), reason: 'no schema' }];
+  const value = new TextEncoder().encode('bad');
+  const dead = [{ partition: 0, offset: 7n, key: null, value, reason: 'no schema' }];
   const burying = { graveyard, prefix: bench.prefix, nowMs: Date.now };
   await writeDeadLetters(burying, a, dead);
   await publisher.write({ slices: [sliceOf(a, ['y'])], state: [] });

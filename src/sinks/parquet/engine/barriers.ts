@@ -2,23 +2,28 @@
 // closing all the others in bulk. Knows no event.
 import { transactionOf } from '../../../change/order.ts';
 import type { Barrier } from '../scd2-version.ts';
+import type { Bench } from './bench.ts';
 import type { Database } from './database.ts';
 import { keyTextOf } from './key-text.ts';
-import { bucketOfFile, isCurrentFile, type LiveFiles } from './live-files.ts';
+import { currentFiles } from './live-files.ts';
 import type { OutputFiles } from './output-files.ts';
-import type { MergeRequest } from './protocol.ts';
 import { columnList, columnOf, quoteText, scanFiles } from './sql.ts';
 import type { StateMarks } from './state-marks.ts';
 import { stageKeys } from './stored-rows.ts';
-import type { TableFields } from './table-fields.ts';
 import type { TouchedKeys } from './touched-keys.ts';
 
-type BarrierParts = {
+type BarrierParts = Pick<Bench, 'fields' | 'files' | 'past' | 'request'> & {
   database: Database;
-  fields: TableFields;
-  files: LiveFiles;
   marks: StateMarks;
-  request: MergeRequest;
+};
+
+/** Barriers that the table has not seen yet; too late ones close nothing any more. */
+const freshBarriers = ({ request, decoder }: Pick<Bench, 'request' | 'decoder'>): Barrier[] => {
+  const { barriers, sweep, horizon } = request;
+  const known = new Set(barriers.map(({ order }) => order));
+  const all = [...decoder.collector.barriers.values(), ...(sweep === null ? [] : [sweep])];
+  const floor = horizon === null ? '' : transactionOf(horizon);
+  return all.filter(({ order }) => !known.has(order) && transactionOf(order) > floor);
 };
 
 export class Barriers {
@@ -26,9 +31,9 @@ export class Barriers {
   readonly fresh: readonly Barrier[];
   readonly #parts: BarrierParts;
 
-  constructor(parts: BarrierParts, fresh: readonly Barrier[]) {
+  constructor(parts: BarrierParts, bench: Pick<Bench, 'request' | 'decoder'>) {
     this.#parts = parts;
-    this.fresh = fresh.toSorted((a, b) => (a.order < b.order ? -1 : 1));
+    this.fresh = freshBarriers(bench).toSorted((a, b) => (a.order < b.order ? -1 : 1));
   }
 
   /**
@@ -84,7 +89,7 @@ export class Barriers {
     const [begin, end, op] = ['_order', '_order_end', '_op'].map((name) => fields.column(name));
     const key = columnList(fields.key);
     const first = quoteText(transactionOf(order));
-    const live = this.#selectLive(request.data.map(({ path }) => path));
+    const live = this.#selectKnown(request.data.map(({ path }) => path));
     const isLater = `${end} >= ${first} OR (${end} IS NULL AND ${begin} >= ${first})`;
     const spanning = `SELECT ${key} FROM ${live} WHERE (${isLater}) AND ${begin} < ${quoteText(order)}`;
     if (group === null) return spanning;
@@ -94,6 +99,16 @@ export class Barriers {
     const noops = marks.seenBy(group);
     if (noops !== null) seen.push(noops);
     return `(${spanning}) EXCEPT (${seen.join(' UNION ALL ')})`;
+  }
+
+  /** Every version that is known, the closed ones of a table in latest mode included. */
+  #selectKnown(paths: readonly string[]): string {
+    const { past, marks, fields } = this.#parts;
+    const columns = columnList(fields.all);
+    const live = `SELECT ${columns} FROM ${this.#selectLive(paths)}`;
+    return past === null || marks.scan === ''
+      ? `(${live})`
+      : `(${live} UNION ALL ${past.selectKept(marks.scan, null)})`;
   }
 
   /** Rows that are not deleted, with `file` and `pos`. */
@@ -117,8 +132,8 @@ export class Barriers {
     output: OutputFiles,
   ): Promise<{ positions: Map<number, number[]>; closed: number }> {
     const positions = new Map<number, number[]>();
-    const { database, fields, request, files } = this.#parts;
-    const current = request.data.filter(isCurrentFile);
+    const { database, fields, request, files, past } = this.#parts;
+    const current = currentFiles(request);
     if (this.fresh.length === 0 || current.length === 0) return { positions, closed: 0 };
     await this.#stageSeen(touched);
     let closed = 0;
@@ -130,11 +145,14 @@ export class Barriers {
       });
       if (gone.length === 0) continue;
       positions.set(file.index, gone);
-      const bucket = bucketOfFile(file);
+      if (past !== null) {
+        closed += await past.add('closed_row');
+        continue;
+      }
       closed += await output.writeData('closed_row', {
-        fields: fields.all,
+        fields: fields.stored,
         sort: columnList([...fields.key]),
-        partition: bucket === null ? [false] : [false, bucket],
+        partition: [false],
       });
     }
     await database.run('DROP TABLE IF EXISTS closed_row');

@@ -4,12 +4,13 @@ import { EventCollector } from './changes.ts';
 import { Decoder } from './decode.ts';
 import type { EngineContext } from './engine-context.ts';
 import { EventStage } from './event-stage.ts';
+import { PastRows } from './latest-past.ts';
 import { LiveFiles } from './live-files.ts';
 import { OutputFiles } from './output-files.ts';
 import type { MergeRequest } from './protocol.ts';
 import { RowStore, type Shape } from './row-store.ts';
 import { SchemaBook } from './schema-book.ts';
-import { TableFields } from './table-fields.ts';
+import { TableFields, UNSTORED } from './table-fields.ts';
 
 export type Bench = {
   request: MergeRequest;
@@ -24,13 +25,16 @@ export type Bench = {
   decoder: Decoder;
   files: LiveFiles;
   output: OutputFiles;
+  /** Of a table in latest mode. */
+  past: PastRows | null;
 };
 
 /** Reads the request's batches. Throws `schema_unknown`, `record_corrupt`. */
 export const openBench = async (request: MergeRequest, context: EngineContext): Promise<Bench> => {
   const { database, directory, askLocal, askSchema } = context;
-  const { layout, commit, location, spec } = request;
-  const fields = new TableFields(layout);
+  const { layout, commit, location, spec, format } = request;
+  const isLatest = layout.mode === 'latest';
+  const fields = new TableFields(layout, isLatest ? UNSTORED : []);
   const shapes = request.schemas.map(({ first, columns }) => ({
     first,
     fields: new Set(columns.map((column) => fieldOfColumn(layout, column)?.id)),
@@ -38,10 +42,14 @@ export const openBench = async (request: MergeRequest, context: EngineContext): 
   const store = new RowStore(fields.user, shapes);
   const stage = new EventStage(database, fields, request);
   const book = new SchemaBook(layout, request.schemas, askSchema);
-  const decoder = new Decoder(request, new EventCollector({ fields, stage, book }), book);
+  const { truncates } = request.rules;
+  const collector = new EventCollector({ fields, stage, book, layout, truncates });
+  const decoder = new Decoder(request, collector, book);
   await stage.fill(() => decoder.readAll(request.batches));
   const files = new LiveFiles(database, askLocal, request.deletes);
   await files.prepare();
-  const output = new OutputFiles(database, { commit, location, directory, spec });
-  return { request, context, fields, shapes, store, stage, decoder, files, output };
+  const output = new OutputFiles(database, { commit, location, directory, spec, format });
+  const past = isLatest ? new PastRows(database, fields) : null;
+  await past?.prepare();
+  return { request, context, fields, shapes, store, stage, decoder, files, output, past };
 };

@@ -1,10 +1,9 @@
 // Owns the step from one record to an event: its key, its image, what its headers say. Knows no batch and no
 // stored row.
-import type { Order } from '../../../change/order.ts';
 import { type AvroValue, FRAME_LENGTH, readSchemaId } from '../../../topic/avro-read.ts';
 import type { RecordView } from '../../../topic/record-batch-view.ts';
+import type { TableLayout } from '../columns-layout.ts';
 import type { EngineValue } from '../columns-value.ts';
-import type { Barrier } from '../scd2-version.ts';
 import { commitTime, type EventReader, type RowPlan, transactionId } from './envelope-plan.ts';
 import { readKey, readOtherKey, readOversized, readTexts, readUnchanged } from './event-headers.ts';
 import type { EventStage, StagedEvent } from './event-stage.ts';
@@ -12,6 +11,7 @@ import { keyTextOf } from './key-text.ts';
 import type { OrderReader } from './order-reader.ts';
 import type { SchemaBook } from './schema-book.ts';
 import type { TableFields } from './table-fields.ts';
+import { type TruncatePolicy, Truncates } from './truncates.ts';
 
 /** What few events have: see Change. */
 type EventDetails = {
@@ -22,7 +22,7 @@ type EventDetails = {
 };
 
 /** nothing: the record says what another one says. */
-type Taken = { ts: bigint } | 'no_key' | 'no_image' | 'nothing';
+type Taken = { ts: bigint } | 'no_key' | 'no_image' | 'no_op' | 'nothing';
 
 type EventParts = {
   record: RecordView;
@@ -33,12 +33,19 @@ type EventParts = {
   ts: bigint;
 };
 type Reading = { reader: EventReader; plan: RowPlan };
-type CollectorParts = { fields: TableFields; stage: EventStage; book: SchemaBook };
+type CollectorParts = {
+  fields: TableFields;
+  stage: EventStage;
+  book: SchemaBook;
+  layout: Pick<TableLayout, 'mode'>;
+  truncates: TruncatePolicy;
+};
 
 const NO_IDS: readonly number[] = [];
+const OPS: ReadonlySet<unknown> = new Set(['c', 'u', 'd', 'r', 't']);
 
 export class EventCollector {
-  readonly barriers = new Map<Order, Barrier>();
+  readonly #truncates: Truncates;
   /** By event number: where an event was read. */
   readonly partitions: number[] = [];
   readonly offsets: number[] = [];
@@ -53,12 +60,18 @@ export class EventCollector {
   constructor(parts: CollectorParts) {
     const { key, user } = parts.fields;
     this.#parts = parts;
-    this.#isAppend = key.length === 0;
+    this.#truncates = new Truncates(parts.truncates);
+    this.#isAppend = parts.layout.mode === 'append';
     this.#keyAt = key.map((field) => user.indexOf(field));
     this.#values = new Array<EngineValue>(user.length).fill(null);
   }
 
-  /** Throws MissingSchema before anything was taken, `schema_unknown`, `record_corrupt`. */
+  /** Truncates that end rows, by order. */
+  get barriers(): Truncates['barriers'] {
+    return this.#truncates.barriers;
+  }
+
+  /** Throws MissingSchema before anything was taken, UnknownSchema, `record_corrupt`, `truncate_refused`. */
   take(record: RecordView, order: OrderReader, partition: number): Taken {
     const { bytes, valueStart, valueEnd } = record;
     const { book } = this.#parts;
@@ -67,13 +80,13 @@ export class EventCollector {
     const reader = book.eventReader(valueId);
     const event = reader.read(bytes, valueStart + FRAME_LENGTH, valueEnd) as readonly AvroValue[];
     const op = event[reader.places.op] as string;
+    if (!OPS.has(op)) return 'no_op';
     const ts = commitTime(event, reader);
     const parts = { record, partition, order, event, op, ts };
     const reading = { reader, plan: book.planOf(schema, reader) };
+    if (op === 't' && !this.#truncates.take(order.order, ts)) return { ts };
     if (this.#isAppend) return this.#append(parts, reading);
-    if (op !== 't') return this.#change(parts, reading);
-    this.barriers.set(order.order, { order: order.order, ts, kind: 't' });
-    return { ts };
+    return op === 't' ? { ts } : this.#change(parts, reading);
   }
 
   #change(parts: EventParts, reading: Reading): Taken {
@@ -90,6 +103,7 @@ export class EventCollector {
     if (!isDelete && after === null) return 'no_image';
     const unchanged = isDelete ? NO_IDS : readUnchanged(record, plan);
     const isWhole = other === null && unchanged.length === 0;
+    const incomplete = this.#readImage(record, plan, isDelete ? null : after);
     if (!isWhole) {
       const previous = isDelete || isSameKey ? null : other;
       this.details.set(this.offsets.length, {
@@ -99,19 +113,36 @@ export class EventCollector {
         previousKey: previous?.text ?? null,
       });
     }
-    const incomplete = this.#readImage(record, plan, isDelete ? null : after);
     for (const [at, value] of key.entries()) this.#values[this.#keyAt[at] ?? -1] = value;
     this.#add(parts, reader, { op: isSameKey ? 'u' : op, key, isWhole, incomplete });
     return { ts };
   }
 
+  /** What was before a delete is all that its source has sent: the key, or the whole row. */
   #append(parts: EventParts, { reader, plan }: Reading): Taken {
     const { record, event, op, ts } = parts;
     const { after, before } = reader.places;
+    const key = readKey(record, plan, this.#parts.book);
+    const isSameKey = key !== null && readOtherKey(record, op, plan)?.key === keyTextOf(key);
+    if (isSameKey && op === 'd') return 'nothing';
     const row = (event[after] ?? event[before] ?? null) as readonly AvroValue[] | null;
-    const incomplete = this.#readImage(record, plan, row);
-    this.#add(parts, reader, { op, key: [], isWhole: true, incomplete });
+    const unheld = this.#readImage(record, plan, row);
+    for (const [at, value] of key?.entries() ?? []) this.#values[plan.keyPlaces[at] ?? -1] = value;
+    const incomplete = row === null ? null : this.#leaveOut(readUnchanged(record, plan), unheld);
+    this.#add(parts, reader, { op: isSameKey ? 'u' : op, key: [], isWhole: true, incomplete });
     return { ts };
+  }
+
+  /** NULL for what the source did not send; returns the names of all columns without their value. */
+  #leaveOut(ids: readonly number[], unheld: readonly string[] | null): readonly string[] | null {
+    if (ids.length === 0) return unheld;
+    const names = new Set(unheld);
+    for (const [at, { id, name }] of this.#parts.fields.user.entries()) {
+      if (!ids.includes(id)) continue;
+      this.#values[at] = null;
+      names.add(name);
+    }
+    return [...names].sort();
   }
 
   /** Fills the row under way; returns the columns that it cannot hold. */

@@ -6,6 +6,7 @@ import {
   type DuckDBConnection,
   DuckDBDataChunk,
   DuckDBInstance,
+  DuckDBScalarFunction,
   type DuckDBValue,
 } from '@duckdb/node-api';
 import type { EngineValue } from '../columns-value.ts';
@@ -16,6 +17,12 @@ import { quoteText } from './sql.ts';
 
 /** DuckDB's own size of a vector. */
 const CHUNK_ROWS = 2048;
+
+type SqlFunction = {
+  takes: IcebergType;
+  gives: IcebergType;
+  value: (value: EngineValue) => EngineValue;
+};
 
 export type ColumnInput = { type: IcebergType; value: (row: number) => EngineValue };
 
@@ -66,6 +73,7 @@ export class TableAppender implements AsyncDisposable {
 export class Database implements AsyncDisposable {
   readonly #instance: DuckDBInstance;
   readonly #connection: DuckDBConnection;
+  readonly #functions = new Set<string>();
 
   private constructor(instance: DuckDBInstance, connection: DuckDBConnection) {
     this.#instance = instance;
@@ -168,6 +176,30 @@ export class Database implements AsyncDisposable {
     } finally {
       appender.closeSync();
     }
+  }
+
+  /** Makes a function of one value for SQL; null stays null. A name means one function for good. */
+  define(name: string, { takes, gives, value }: SqlFunction): void {
+    if (this.#functions.has(name)) return;
+    const [input, output] = [codecOf(takes), codecOf(gives)];
+    const ofItem = (item: DuckDBValue): DuckDBValue => {
+      if (item === null) return null;
+      const result = value(input.unwrap === null ? (item as EngineValue) : input.unwrap(item));
+      return output.wrap === null || result === null ? (result as DuckDBValue) : output.wrap(result);
+    };
+    this.#connection.registerScalarFunction(
+      DuckDBScalarFunction.create({
+        name,
+        parameterTypes: [input.type],
+        returnType: output.type,
+        mainFunction: (_info, chunk, results) => {
+          const items = chunk.getColumnVector(0);
+          for (let row = 0; row < chunk.rowCount; row++) results.setItem(row, ofItem(items.getItem(row)));
+          results.flush();
+        },
+      }),
+    );
+    this.#functions.add(name);
   }
 
   /** From now on nothing but these files can be read, nothing written, no setting changed. */

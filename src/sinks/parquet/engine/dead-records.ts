@@ -11,13 +11,17 @@ import type { MergeRequest } from './protocol.ts';
 
 const REASONS: Readonly<Record<Reject['reason'], string>> = {
   too_late: 'It is older than what the table still remembers, so what it would change is not known any more.',
+  late: 'An event of a later transaction of its key came before it, and the table takes no late ones.',
   order_conflict:
     'The table has another event of the same order for this key. Of the two a delete wins, else the later.',
   no_order: 'It has no varve.order header, so its place among the other events is not known.',
   no_key: 'It has no key, or a key column is null or cannot be held by the table.',
   no_image: 'It is no delete and has no row.',
+  no_op: 'Its operation is none of c, u, d, r and t.',
+  no_schema: 'It names a schema that this topic has never been written with.',
   corrupt: 'Its bytes do not fit its schema.',
 };
+const LATE: ReadonlySet<Reject['reason']> = new Set(['too_late', 'late']);
 
 /** Everything that was turned away, with its bytes, which are read again: rejects are few. */
 export const deadRecords = (
@@ -35,7 +39,8 @@ const slice = (bytes: Uint8Array, start: number, end: number): Uint8Array | null
   start < 0 ? null : bytes.slice(start, end);
 
 const withBytes = ({ partition, offset, reason }: Reject, batches: MergeRequest['batches']): DeadRecord => {
-  const found: DeadRecord = { partition, offset, key: null, value: null, reason: REASONS[reason] };
+  const isLate = LATE.has(reason);
+  const found: DeadRecord = { partition, offset, key: null, value: null, reason: REASONS[reason], isLate };
   for (const batch of batches.find((source) => source.partition === partition)?.batches ?? []) {
     const { baseOffset, lastOffset } = readBatchHeader(batch);
     if (BigInt(baseOffset) > offset || BigInt(lastOffset) < offset) continue;

@@ -10,17 +10,26 @@ import type { DeadReason } from '../scd2-version.ts';
 import type { EventCollector } from './changes.ts';
 import { OrderReader, orderOf, ordinalOf } from './order-reader.ts';
 import type { High, MergeRequest } from './protocol.ts';
-import { MissingSchema, type SchemaBook } from './schema-book.ts';
+import { MissingSchema, type SchemaBook, UnknownSchema } from './schema-book.ts';
+
+/** Why a record says nothing that can be folded, whatever came before it. */
+type Unreadable = 'no_order' | 'no_key' | 'no_image' | 'no_op' | 'no_schema' | 'corrupt';
 
 /** An event that cannot be folded. */
 export type Reject = {
   partition: number;
   offset: bigint;
-  reason: DeadReason | 'no_order' | 'no_key' | 'no_image' | 'corrupt';
+  reason: DeadReason | Unreadable;
 };
 
 /** A partition's newest event so far, its order in two parts. */
 type Newest = { transaction: string; ordinal: number; ts: bigint };
+
+/** What a record's bytes have made the readers throw; null: the record is not to blame. */
+const unreadable = (thrown: unknown): Unreadable | null => {
+  if (thrown instanceof UnknownSchema) return 'no_schema';
+  return thrown instanceof VarveError && thrown.kind === 'record_corrupt' ? 'corrupt' : null;
+};
 
 const partsOf = (order: Order) => ({ transaction: transactionOf(order), ordinal: ordinalOf(order) });
 const isAbove = (
@@ -68,7 +77,7 @@ export class Decoder {
       this.#next = Number(from);
       this.#isCut = false;
       for (const batch of list) if (!this.#isCut) await this.#readBatch(batch);
-      this.offsets.set(partition, BigInt(this.#next));
+      if (BigInt(this.#next) > from) this.offsets.set(partition, BigInt(this.#next));
     }
   }
 
@@ -107,11 +116,13 @@ export class Decoder {
     if (record.valueStart < 0) return true;
     try {
       const taken = this.collector.take(record, order, this.#partition);
-      if (taken === 'no_key' || taken === 'no_image') this.#reject(record, taken);
-      else if (taken !== 'nothing') this.#count(taken.ts);
+      if (taken === 'nothing') return true;
+      if (typeof taken === 'string') this.#reject(record, taken);
+      else this.#count(taken.ts);
     } catch (thrown) {
-      if (!(thrown instanceof VarveError) || thrown.kind !== 'record_corrupt') throw thrown;
-      this.#reject(record, 'corrupt');
+      const reason = unreadable(thrown);
+      if (reason === null) throw thrown;
+      this.#reject(record, reason);
     }
     return true;
   }

@@ -5,7 +5,11 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { asVarveError, VarveError } from '../../../errors.ts';
 import type {
+  CompareRequest,
+  CompareResult,
   EngineSettings,
+  ExportRequest,
+  ExportResult,
   FromEngine,
   MergeRequest,
   MergeResult,
@@ -70,6 +74,23 @@ export class Engine implements AsyncDisposable {
 
   query(request: QueryRequest, answers: EngineAnswers): Promise<QueryResult> {
     return this.#run('query', request, answers);
+  }
+
+  compare(request: CompareRequest, answers: EngineAnswers): Promise<CompareResult> {
+    return this.#run('compare', request, answers);
+  }
+
+  export(request: ExportRequest, answers: EngineAnswers): Promise<ExportResult> {
+    return this.#run('export', request, answers);
+  }
+
+  /** One step of an erasure. */
+  erase<Name extends 'eraseKeys' | 'eraseScan' | 'eraseRows' | 'eraseState'>(
+    operation: Name,
+    request: Operations[Name]['request'],
+    answers: EngineAnswers,
+  ): Promise<Operations[Name]['result']> {
+    return this.#run(operation, request, answers);
   }
 
   /** Process id, for people; null while there is none. */

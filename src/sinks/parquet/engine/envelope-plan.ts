@@ -120,6 +120,8 @@ export class RowPlan {
   readonly #columns: readonly RowColumn[];
   readonly #fieldIds: ReadonlyMap<string, number>;
   readonly keyColumns: readonly KeyColumn[];
+  /** Places of the key's columns among the table's, in key order. */
+  readonly keyPlaces: readonly number[];
 
   constructor(record: SchemaRecord, layout: TableLayout, row: readonly string[]) {
     const targetOf = (column: Column): { field: IcebergField; at: number } | undefined => {
@@ -148,6 +150,7 @@ export class RowPlan {
         return target === undefined ? [] : [[column.name, target.field.id]];
       }),
     );
+    this.keyPlaces = record.key.map((at) => targetOf(record.columns[at] as Column)?.at ?? -1);
     this.keyColumns = record.key.map((at) => {
       const column = record.columns[at] as Column;
       const target = targetOf(column);

@@ -9,6 +9,8 @@ type EventGroup = { transaction: string; ts: bigint; tx: string; partition: numb
 export class EventGroups {
   readonly list: EventGroup[] = [];
   readonly #past: Past;
+  /** By partition, the highest transaction here. */
+  readonly #highest = new Map<number, string>();
   #last: EventGroup | null = null;
   #isRuled = false;
 
@@ -23,7 +25,7 @@ export class EventGroups {
     return oldest;
   }
 
-  /** Whether the last group's keys need the rules, because the table may know later things of them. */
+  /** Whether the last group's keys need the rules, because later things of them are, or may be, known. */
   get isRuled(): boolean {
     return this.#isRuled;
   }
@@ -40,6 +42,9 @@ export class EventGroups {
     if (isSame) return;
     this.#last = group;
     this.list.push(group);
-    this.#isRuled = !this.#past.isOver(group);
+    const { transaction, partition } = group;
+    const highest = this.#highest.get(partition) ?? '';
+    if (transaction > highest) this.#highest.set(partition, transaction);
+    this.#isRuled = transaction < highest || !this.#past.isOver(group);
   }
 }

@@ -19,6 +19,9 @@ export type StagedEvent = {
   incomplete: readonly string[] | null;
 };
 
+const OPS = ['c', 'u', 'r', 'd'] as const;
+/** How `event_row` has it. */
+export const DELETE_OP = OPS.indexOf('d');
 /** Columns of `event_row` before the user's. */
 const OWN_TYPES = ['int', 'int', 'double', 'int', 'int', 'boolean'] as const;
 const NAMES = { type: 'list', 'element-id': 0, element: 'string', 'element-required': false } as const;
@@ -29,7 +32,7 @@ export class EventStage {
   count = 0;
   readonly #database: Database;
   readonly #fields: TableFields;
-  readonly #ops: string[] = ['c', 'u', 'r', 'd'];
+  readonly #ops: string[] = [...OPS];
   readonly #incomplete: { n: number; names: readonly string[] }[] = [];
   readonly #bucketOf: ReturnType<typeof keyBucket>;
   #rows: TableAppender | null = null;
@@ -67,6 +70,11 @@ export class EventStage {
         `i.names AS incomplete, ${columnList(user, 'e')} FROM event_row e JOIN event_group g ` +
         'ON g.event_group = e.event_group LEFT JOIN event_incomplete i ON i.n = e.n',
     );
+  }
+
+  /** Events with a column that the table cannot hold. */
+  get incomplete(): number {
+    return this.#incomplete.length;
   }
 
   /** Adds an event of the last group. `values`: by the user's columns. */

@@ -4,6 +4,7 @@ import type { EngineValue } from '../columns-value.ts';
 import type { KeyResult, Version } from '../scd2-version.ts';
 import { keyBucket } from './buckets.ts';
 import type { ColumnInput, Database } from './database.ts';
+import type { PastRows } from './latest-past.ts';
 import type { NextRows } from './next-rows.ts';
 import type { OutputFiles } from './output-files.ts';
 import type { TableFiles } from './protocol.ts';
@@ -17,6 +18,7 @@ type FreshParts = {
   fields: TableFields;
   store: RowStore;
   request: Pick<TableFiles, 'spec'>;
+  past: PastRows | null;
 };
 
 /** Versions and, in step, their buckets. */
@@ -34,13 +36,15 @@ export class FreshRows {
   readonly #database: Database;
   readonly #fields: TableFields;
   readonly #store: RowStore;
-  readonly #request: Pick<TableFiles, 'spec'>;
+  readonly #request: FreshParts['request'];
+  readonly #past: PastRows | null;
 
-  constructor({ database, fields, store, request }: FreshParts) {
+  constructor({ database, fields, store, request, past }: FreshParts) {
     this.#database = database;
     this.#fields = fields;
     this.#store = store;
     this.#request = request;
+    this.#past = past;
   }
 
   async write(
@@ -64,7 +68,7 @@ export class FreshRows {
         if (!partitions.has(number)) partitions.set(number, [isCurrent, bucket]);
       }
     }
-    const { all, key } = this.#fields;
+    const { all, stored, key } = this.#fields;
     await this.#database.run(
       `CREATE OR REPLACE TEMP TABLE fresh_row (bucket INTEGER, ${columnDefinitions(all)})`,
     );
@@ -75,11 +79,16 @@ export class FreshRows {
       const inBucket = bucket === null ? '' : ` AND bucket = ${bucket}`;
       const ruled = `FROM fresh_row WHERE ${isCurrentColumn} = ${isCurrent}${inBucket}`;
       const plain = next.selectRows(isCurrent, bucket);
-      await output.writeData(`(${plain} UNION ALL SELECT ${columnList(all)} ${ruled})`, {
-        fields: all,
+      const rows = `(${plain} UNION ALL SELECT ${columnList(all)} ${ruled})`;
+      if (!isCurrent && this.#past !== null) {
+        await this.#past.add(rows);
+        continue;
+      }
+      await output.writeData(rows, {
+        fields: stored,
         // One row of a key stands.
         sort: columnList(isCurrent ? key : [...key, this.#fields.all[this.#fields.indexOf('_order')]!]),
-        partition: bucket === null ? [isCurrent] : [isCurrent, bucket],
+        partition: [...(this.#past === null ? [isCurrent] : []), ...(bucket === null ? [] : [bucket])],
       });
     }
     await this.#database.run('DROP TABLE fresh_row');

@@ -2,16 +2,16 @@
 // them are deleted. Knows no key and no rule.
 import type { Database } from './database.ts';
 import type { OutputFiles } from './output-files.ts';
-import type { DeleteFile, SourceFile } from './protocol.ts';
+import type { DeleteFile, SourceFile, TableFiles } from './protocol.ts';
 import { DELETE_FIELDS, scanFiles } from './sql.ts';
 
 type LiveData = SourceFile & { local: string; index: number };
 
 export type AskLocal = (uri: string) => Promise<string>;
 
-export const isCurrentFile = ({ partition }: SourceFile): boolean => partition.includes(true);
-export const bucketOfFile = ({ partition }: SourceFile): number | null =>
-  partition.find((value) => typeof value === 'number') ?? null;
+/** The files whose rows stand: all, where none is kept that does not. */
+export const currentFiles = ({ layout, data }: Pick<TableFiles, 'layout' | 'data'>): readonly SourceFile[] =>
+  layout.mode === 'scd2' ? data.filter(({ partition }) => partition[0] === true) : data;
 
 export class LiveFiles {
   /** Files that were asked for, by `index`. */

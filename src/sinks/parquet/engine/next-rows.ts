@@ -25,7 +25,7 @@ const isSameValue = ({ id, type }: IcebergField, other: string): string => {
   return `${mine} IS NOT DISTINCT FROM ${theirs}`;
 };
 
-type Counts = { opened: number; closed: number; noops: number; marks: number };
+type Counts = { opened: number; closed: number; noops: number; marks: number; incomplete: number };
 
 export class NextRows {
   readonly #parts: PlainParts;
@@ -45,6 +45,7 @@ export class NextRows {
     const hasChains = row?.[0] === true;
     const isBare = hasChains ? "if(p.before IS NULL, b.n IS NULL, q.op = 'd')" : 'b.n IS NULL';
     const isSameAsRow = this.#isSame('b', `${incomplete}`);
+    const { keepNoops } = this.#parts.request.rules;
     const isSame = hasChains
       ? `if(p.before IS NULL, ${isSameAsRow}, ${this.#isSame('q', 'q.incomplete')})`
       : isSameAsRow;
@@ -53,7 +54,7 @@ export class NextRows {
         'e.n, p.first_n, p.is_chain, e.bucket, e.op, e.event_order, e.ts, e.tx, e.incomplete, ' +
         `b.file, b.pos, greatest(e.ts, ${from}) AS boundary, CASE ` +
         `WHEN ${isBare} THEN if(e.op = 'd', 'gone', 'first') WHEN e.op = 'd' THEN 'last' ` +
-        `WHEN ${isSame} THEN 'noop' ELSE 'next' END AS outcome, ` +
+        `WHEN ${keepNoops ? "e.op = 'r' AND " : ''}(${isSame}) THEN 'noop' ELSE 'next' END AS outcome, ` +
         "b.n IS NOT NULL AND outcome IN ('next', 'last') AS closes_base, NULL::VARCHAR AS end_order, " +
         'NULL::TIMESTAMPTZ AS end_boundary, NULL::VARCHAR AS end_op ' +
         'FROM event e JOIN plain_event p ON e.n = p.n LEFT JOIN base_row b ON b.n = p.first_n ' +
@@ -118,11 +119,31 @@ export class NextRows {
       _order_end: 'x.event_order',
       _closed_by: closedBy('x.op'),
     };
+    const ofRows = `FROM base_row r JOIN next_row x ON x.first_n = r.n WHERE x.closes_base${here}`;
+    const { markDeletes } = this.#parts.request.rules;
     return (
       `${this.#select({ ...opened, ...ended, _closed_by: closedBy('x.end_op') }, 'NULL')} FROM ${ofEvents} ` +
-      `WHERE ${ENDS}${here} UNION ALL ${this.#select(closed, null)} ` +
-      `FROM base_row r JOIN next_row x ON x.first_n = r.n WHERE x.closes_base${here}`
+      `WHERE ${ENDS}${here} UNION ALL ${this.#select(closed, null)} ${ofRows}` +
+      (markDeletes ? ` UNION ALL ${this.#selectMarkers()} ${ofRows} AND x.outcome = 'last'` : '')
     );
+  }
+
+  /** Rows that deletes leave where deletes are marked: the row as it was, for no time at all. */
+  #selectMarkers(): string {
+    const { fields } = this.#parts;
+    const own = {
+      valid_from: 'x.boundary',
+      valid_to: 'x.boundary',
+      is_current: 'false',
+      _op: 'x.op',
+      _order: 'x.event_order',
+      _order_end: 'x.event_order',
+      _commit_ts: 'x.ts',
+      _tx: 'x.tx',
+      _closed_by: "'d'",
+      _incomplete: `r.${fields.column('_incomplete')}`,
+    };
+    return this.#select(own, 'NULL');
   }
 
   /** SQL for its marks: the columns of a state file, with `generation` before them. */
@@ -131,18 +152,19 @@ export class NextRows {
     const images = user.map((field) => (key.includes(field) ? `e.${columnOf(field)}` : 'NULL'));
     return (
       `SELECT ${generation}, x.event_order, if(x.outcome = 'noop', 'noop', 'delete'), x.op, ` +
-      `epoch_us(x.ts), x.tx, NULL, NULL, NULL, NULL, false, ${images.join(', ')} ` +
+      `epoch_us(x.ts), x.tx, NULL, NULL, NULL, NULL, false, NULL, NULL, NULL, NULL, ${images.join(', ')} ` +
       `FROM event_row e JOIN next_row x ON e.n = x.n WHERE ${IS_MARK}`
     );
   }
 
   async count(): Promise<Counts> {
-    const counts = [OPENS, CLOSES, "x.outcome = 'noop'", IS_MARK].map(
+    const isIncomplete = `${OPENS} AND x.incomplete IS NOT NULL`;
+    const counts = [OPENS, CLOSES, "x.outcome = 'noop'", IS_MARK, isIncomplete].map(
       (does) => `count(*) FILTER (WHERE ${does})`,
     );
     const [row] = await this.#parts.database.rows(`SELECT ${counts.join(', ')} FROM next_row x`);
-    const [opened = 0, closed = 0, noops = 0, marks = 0] = (row ?? []).map(Number);
-    return { opened, closed, noops, marks };
+    const [opened = 0, closed = 0, noops = 0, marks = 0, incomplete = 0] = (row ?? []).map(Number);
+    return { opened, closed, noops, marks, incomplete };
   }
 
   /** Adds the positions of the rows that are no longer, by file. */

@@ -2,30 +2,58 @@
 // adopts none.
 import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { constants, zstdCompressSync } from 'node:zlib';
+import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
 import type { DuckDBMapValue, DuckDBValue } from '@duckdb/node-api';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { columnBounds } from '../iceberg/single-value.ts';
 import type { ColumnStats, DataFile, IcebergField, PartitionSpec } from '../iceberg-type.ts';
 import { dataFile, deleteFile } from '../layout.ts';
 import type { Database } from './database.ts';
-import type { SourceFile, WrittenFile } from './protocol.ts';
+import { dropPlaces, placeRows } from './places.ts';
+import type { FileFormat, SourceFile, WrittenFile } from './protocol.ts';
 import { castAll, DELETE_FIELDS, fieldIds, quoteName, quoteText } from './sql.ts';
 
 /** Small enough that one column of wide rows fits the memory limit while it is written. */
 const ROW_GROUP_ROWS = 122_880;
 
+type Compression = FileFormat['compression'];
+
+export const CODECS: Readonly<Record<Compression, string>> = {
+  zstd: 'zstd',
+  snappy: 'snappy',
+  lz4: 'lz4_raw',
+  gzip: 'gzip',
+  none: 'uncompressed',
+};
+
+/** Of small delete files: too small for it to matter that one of the codecs is not at hand. */
+const DELETE_CODECS: Readonly<Record<Compression, 'ZSTD' | 'SNAPPY' | 'GZIP' | 'UNCOMPRESSED'>> = {
+  zstd: 'ZSTD',
+  snappy: 'SNAPPY',
+  lz4: 'UNCOMPRESSED',
+  gzip: 'GZIP',
+  none: 'UNCOMPRESSED',
+};
+
 const zstd = (bytes: Uint8Array): Uint8Array =>
   zstdCompressSync(bytes, { params: { [constants.ZSTD_c_compressionLevel]: 1 } });
 
-type OutputOptions = { commit: string; location: string; directory: string; spec: PartitionSpec };
+type OutputOptions = {
+  commit: string;
+  location: string;
+  directory: string;
+  spec: PartitionSpec;
+  format: FileFormat;
+};
 
-/** `sort` is an ORDER BY list; `specId` only where it is not the table's own. */
+/**
+ * `sort` is an ORDER BY list; null: as they come. `partition`: the first values of the tuple that all the
+ * rows have, as far as the caller knows them; the others are found row by row.
+ */
 type DataOutput = {
   fields: readonly IcebergField[];
-  sort: string;
+  sort: string | null;
   partition: DataFile['partition'];
-  specId?: number;
 };
 
 /** What a COPY tells of the file it wrote. */
@@ -42,10 +70,10 @@ const textMap = (value: DuckDBValue): ReadonlyMap<string, string> =>
 export const copyRows = async (
   database: Database,
   select: string,
-  { path, fields }: { path: string; fields: readonly IcebergField[] },
+  { path, fields, codec = CODECS.zstd }: { path: string; fields: readonly IcebergField[]; codec?: string },
 ): Promise<CopyStats> => {
   const [row] = await database.rows(
-    `COPY (${select}) TO ${quoteText(path)} (FORMAT parquet, COMPRESSION zstd, ` +
+    `COPY (${select}) TO ${quoteText(path)} (FORMAT parquet, COMPRESSION ${codec}, ` +
       `ROW_GROUP_SIZE ${ROW_GROUP_ROWS}, FIELD_IDS ${fieldIds(fields)}, RETURN_STATS)`,
   );
   const [, rows, bytes, , columns] = row as DuckDBValue[];
@@ -96,26 +124,43 @@ export class OutputFiles {
   }
 
   /**
-   * One data file of the rows of `from`, whose columns are named by field id; none when there are no rows.
+   * A data file for each partition that the rows of `from` lie in, whose columns are named by field id; none
+   * when there are no rows. Returns how many rows there were.
    */
-  async writeData(from: string, { fields, sort, partition, specId }: DataOutput): Promise<number> {
-    const { commit, location, directory, spec } = this.#options;
+  async writeData(from: string, output: DataOutput): Promise<number> {
+    const { spec } = this.#options;
+    const known = output.partition.length;
+    if (known >= spec.fields.length) return this.#writeFile(from, output);
+    let rows = 0;
+    for (const place of await placeRows(this.#database, from, { fields: output.fields, spec, known })) {
+      const partition = [...output.partition, ...place.values];
+      rows += await this.#writeFile(place.select, { ...output, partition });
+    }
+    await dropPlaces(this.#database);
+    return rows;
+  }
+
+  async #writeFile(from: string, { fields, sort, partition }: DataOutput): Promise<number> {
+    const { commit, location, directory, spec, format } = this.#options;
     const index = this.#next++;
     const local = join(directory, `${commit}-${index}.parquet`);
-    const stats = await copyRows(this.#database, `SELECT ${castAll(fields)} FROM ${from} ORDER BY ${sort}`, {
+    const sorted = sort === null ? '' : ` ORDER BY ${sort}`;
+    const stats = await copyRows(this.#database, `SELECT ${castAll(fields)} FROM ${from}${sorted}`, {
       path: local,
       fields,
+      codec: CODECS[format.compression],
     });
     if (stats.rows === 0) return 0;
     const file: DataFile = {
       content: 'data',
       path: dataFile(location, commit, index),
-      specId: specId ?? spec.specId,
+      specId: spec.specId,
       partition,
       records: stats.rows,
       bytes: stats.bytes,
       stats: columnStats(fields, stats),
       referencedDataFile: null,
+      ...(format.sortOrderId === 0 ? {} : { sortOrderId: format.sortOrderId }),
     };
     this.files.push({ local, file });
     return stats.rows;
@@ -132,8 +177,8 @@ export class OutputFiles {
     const sorted = [...positions].sort((a, b) => a - b);
     const [pathField, posField] = DELETE_FIELDS as [IcebergField, IcebergField];
     const bytes = parquetWriteBuffer({
-      codec: 'ZSTD',
-      compressors: { ZSTD: zstd },
+      codec: DELETE_CODECS[this.#options.format.compression],
+      compressors: { ZSTD: zstd, GZIP: gzipSync },
       schema: [
         { name: 'root', num_children: 2 },
         {

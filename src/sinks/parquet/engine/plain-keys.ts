@@ -3,8 +3,8 @@
 // once, and only the others by the rules.
 import { inBuckets } from './buckets.ts';
 import type { Database } from './database.ts';
-import type { EventStage } from './event-stage.ts';
-import { isCurrentFile, type LiveFiles } from './live-files.ts';
+import { DELETE_OP, type EventStage } from './event-stage.ts';
+import { currentFiles, type LiveFiles } from './live-files.ts';
 import type { MergeRequest } from './protocol.ts';
 import { type Shape, shapesFrom } from './row-store.ts';
 import { columnDefinitions, columnList, matchKeys, scanFiles } from './sql.ts';
@@ -16,7 +16,7 @@ export type PlainParts = {
   database: Database;
   fields: TableFields;
   files: LiveFiles;
-  request: Pick<MergeRequest, 'data' | 'spec'>;
+  request: Pick<MergeRequest, 'data' | 'layout' | 'spec' | 'specs' | 'rules'>;
   stage: EventStage;
   /** Oldest first. */
   shapes: readonly Shape[];
@@ -35,15 +35,18 @@ type Split = {
  * whether its key has several.
  */
 const splitKeys = async (
-  { database, fields, stage, shapes }: PlainParts,
+  { database, fields, stage, shapes, request }: PlainParts,
   { linked, isNone }: Split,
 ): Promise<void> => {
   const { key } = fields;
   const columns = columnList(key);
   const own = columnList(key, 'e');
+  // A marked delete has the values of the version that it ends, which in a chain is no row yet.
+  const isEnded = request.rules.markDeletes ? ` OR (count(*) > 1 AND bool_or(op = ${DELETE_OP}))` : '';
+  const isRuled = `(bool_or(is_ruled)${isEnded})`;
   await database.run(
     `CREATE OR REPLACE TEMP TABLE busy_key AS SELECT ${columns}, min(n) AS first_n, count(*) AS events, ` +
-      `bool_or(is_ruled) AS is_ruled FROM event_row GROUP BY ${columns} ` +
+      `${isRuled} AS is_ruled FROM event_row GROUP BY ${columns} ` +
       `HAVING ${isNone} OR count(*) > 1 OR bool_or(is_ruled)`,
   );
   // The columns that make a difference must be the same for all events of a key.
@@ -72,7 +75,7 @@ const splitKeys = async (
 /** Adds to `base_row` the rows of the plain keys that stand now; n: the first event of the key. */
 const findRows = async ({ database, fields, files, request }: PlainParts): Promise<void> => {
   const { all, key } = fields;
-  const current = request.data.filter(isCurrentFile);
+  const current = currentFiles(request);
   if (current.length === 0) return;
   await database.run(
     `CREATE OR REPLACE TEMP TABLE plain_key AS SELECT e.n, e.bucket, ${columnList(key, 'e')} ` +

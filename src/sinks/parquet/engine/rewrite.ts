@@ -2,12 +2,14 @@
 // deleted. The rows stay the same.
 import { rmSync } from 'node:fs';
 import { VarveError } from '../../../errors.ts';
-import type { IcebergField } from '../iceberg-type.ts';
+import { sortedBy } from '../file-layout.ts';
+import { commonFields, partitionKey } from '../iceberg/partition.ts';
+import type { DataFile, IcebergField } from '../iceberg-type.ts';
 import type { Database } from './database.ts';
 import type { EngineContext } from './engine-context.ts';
 import { LiveFiles } from './live-files.ts';
 import { OutputFiles } from './output-files.ts';
-import type { RewriteRequest, RewriteResult } from './protocol.ts';
+import type { RewriteRequest, RewriteResult, SourceFile, TableFiles } from './protocol.ts';
 import { columnList, columnOf, quoteText, scanFiles, sqlType } from './sql.ts';
 import { TableFields } from './table-fields.ts';
 
@@ -47,7 +49,9 @@ const cutRows = async (
   );
   const cuts: (readonly string[])[] = [];
   for (let piece = 1; piece < pieces; piece++) {
-    const row = sampled[Math.floor((piece * sampled.length) / pieces)] as string[];
+    const row = sampled[Math.floor((piece * sampled.length) / pieces)] as string[] | undefined;
+    // No row was left.
+    if (row === undefined) break;
     if (row.join('\0') !== cuts.at(-1)?.join('\0')) cuts.push(row);
   }
   return [...cuts, null].map((cut, at) => {
@@ -56,14 +60,39 @@ const cutRows = async (
   });
 };
 
-/** Writes the live rows of the inputs, which share one partition tuple of one spec, to few files. */
-export const runRewrite = async (request: RewriteRequest, context: EngineContext): Promise<RewriteResult> => {
+/** What the rows of a file are known to have of the table's own partition tuple: all of it, or less. */
+export const knownPlace = (
+  { spec, specs }: Pick<TableFiles, 'spec' | 'specs'>,
+  { specId, partition }: Pick<SourceFile, 'specId' | 'partition'>,
+): DataFile['partition'] => {
+  const theirs = specs.find((one) => one.specId === specId);
+  return theirs === undefined ? [] : partition.slice(0, commonFields(spec, theirs));
+};
+
+type Refinement = {
+  /** SQL of the rows that are written, from SQL of those that live. */
+  refine: (rows: string) => string;
+  /** So many values of the partition tuple are the same before and after; null: all that are known. */
+  known: number | null;
+};
+
+const AS_THEY_ARE: Refinement = { refine: (rows) => rows, known: null };
+
+/**
+ * Writes the live rows of the inputs, which share one partition tuple of one spec, to few files of the
+ * table's own spec.
+ */
+export const runRewrite = async (
+  request: RewriteRequest,
+  context: EngineContext,
+  { refine, known }: Refinement = AS_THEY_ARE,
+): Promise<RewriteResult> => {
   const { database, directory, askLocal } = context;
-  const { commit, location, spec, inputs, layout, fileRows } = request;
+  const { commit, location, spec, format, inputs, layout, fileRows } = request;
   const [first] = inputs;
   if (first === undefined) return { added: [] };
-  const tuple = JSON.stringify([first.specId, first.partition]);
-  if (inputs.some(({ specId, partition }) => JSON.stringify([specId, partition]) !== tuple))
+  const tuple = partitionKey(first);
+  if (inputs.some((input) => partitionKey(input) !== tuple))
     throw new VarveError('internal', 'Files of different partitions cannot be rewritten into one.');
   const fields = new TableFields(layout);
   const files = new LiveFiles(database, askLocal, request.deletes);
@@ -73,23 +102,21 @@ export const runRewrite = async (request: RewriteRequest, context: EngineContext
     opened.map(({ local }) => local),
     fields.all,
   );
-  await database.run(
-    `CREATE OR REPLACE TEMP VIEW live_row AS SELECT s.* FROM ${scan} s ` +
-      'JOIN live_file l ON l.local = s.filename ' +
-      'ANTI JOIN deleted_row d ON d.file = l.file AND d.pos = s.file_row_number',
-  );
-  const sort = [...fields.key, fields.all[fields.indexOf('_order')] as IcebergField];
+  const live =
+    `SELECT s.* FROM ${scan} s JOIN live_file l ON l.local = s.filename ` +
+    'ANTI JOIN deleted_row d ON d.file = l.file AND d.pos = s.file_row_number';
+  await database.run(`CREATE OR REPLACE TEMP VIEW live_row AS ${refine(live)}`);
+  const sort = sortedBy(layout).map((id) => fields.stored.find((field) => field.id === id) as IcebergField);
   const rows = opened.reduce((sum, { records, index }) => sum + records - (files.deleted.get(index) ?? 0), 0);
-  const { partition, specId } = first;
+  const partition = knownPlace(request, first).slice(0, known ?? undefined);
   for (let pieces = Math.max(1, Math.ceil(rows / fileRows)); ; pieces *= 4) {
-    const output = new OutputFiles(database, { commit, location, directory, spec });
+    const output = new OutputFiles(database, { commit, location, directory, spec, format });
     try {
       for (const piece of await cutRows(database, sort, pieces))
         await output.writeData(`(SELECT * FROM live_row WHERE ${piece})`, {
           fields: fields.all,
           sort: columnList(sort),
           partition,
-          specId,
         });
       return { added: output.files };
     } catch (thrown) {

@@ -78,6 +78,8 @@ export class RowStore implements Images<number> {
     return true;
   };
 
+  readonly isWhole = (image: number): boolean => this.incomplete[image]!.length === 0;
+
   readonly carry = (previous: number | null, partial: number, fieldIds: readonly number[]): number => {
     const values = this.columns.map((column) => column[partial] ?? null);
     const incomplete = new Set(this.incomplete[partial]);

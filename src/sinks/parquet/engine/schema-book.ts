@@ -19,12 +19,22 @@ export class MissingSchema extends Error {
   }
 }
 
+/** Nobody who writes this topic has used the schema that the record names: it is somebody else's record. */
+export class UnknownSchema extends Error {}
+
+/** The registry knows no such schema, or has one of another kind under its id. */
+const saysNothing = (thrown: unknown): boolean =>
+  thrown instanceof SyntaxError ||
+  (thrown instanceof VarveError && /^schema_(unknown|incompatible)$/.test(thrown.kind));
+
 export class SchemaBook {
   readonly #layout: TableLayout;
   readonly #schemas: readonly SchemaRecord[];
   readonly #ask: (id: number) => Promise<string>;
   readonly #events = new Map<number, EventReader>();
   readonly #keys = new Map<number, KeyReader>();
+  /** Ids that the topic's own records have never had, and that no registry has as a record's schema. */
+  readonly #foreign = new Set<number>();
   readonly #plans = new Map<SchemaRecord, RowPlan>();
   #lastId = -1;
   #lastRecords: readonly SchemaRecord[] = [];
@@ -36,7 +46,16 @@ export class SchemaBook {
   }
 
   async learn(id: number): Promise<void> {
-    const text = await this.#ask(id);
+    try {
+      this.#read(id, await this.#ask(id));
+    } catch (thrown) {
+      const isOwn = this.#schemas.some(({ keyId, valueId }) => keyId === id || valueId === id);
+      if (isOwn || !saysNothing(thrown)) throw thrown;
+      this.#foreign.add(id);
+    }
+  }
+
+  #read(id: number, text: string): void {
     const isValue = this.#schemas.some(({ valueId }) => valueId === id);
     if (isValue) this.#events.set(id, planEvent(text, { before: this.#layout.mode === 'append' }));
     const { fields = [] } = JSON.parse(text) as { fields?: { name: string }[] };
@@ -52,6 +71,7 @@ export class SchemaBook {
 
   keyReader(id: number): KeyReader {
     const known = this.#keys.get(id);
+    if (this.#foreign.has(id)) throw new UnknownSchema(`schema ${id}`);
     if (known === undefined) throw new MissingSchema(id);
     return known;
   }
@@ -64,7 +84,7 @@ export class SchemaBook {
     return plan;
   }
 
-  /** The newest schema that was in force at this order. Throws `schema_unknown`. */
+  /** The newest schema that was in force at this order. Throws UnknownSchema, `schema_unknown`. */
   schemaOf(valueId: number, reader: OrderReader): SchemaRecord {
     if (valueId !== this.#lastId) {
       this.#lastRecords = this.#schemas.filter((schema) => schema.valueId === valueId);
@@ -75,11 +95,11 @@ export class SchemaBook {
     const { order } = reader;
     const schema = this.#lastRecords.findLast(({ first }) => first <= order) ?? oldest;
     if (schema !== undefined) return schema;
+    if (this.#schemas.length > 0) throw new UnknownSchema(`schema ${valueId}`);
     throw new VarveError(
       'schema_unknown',
-      `No schema record of the topic has the value schema ${valueId}, which an event at ${order} was ` +
-        'written with. The state topic has lost it, or another program writes to this topic; find out ' +
-        'which, and snapshot the table again.',
+      `The topic has no schema record, and an event at ${order} was written with the value schema ` +
+        `${valueId}: the state topic was lost. Put it back, or reset the pipeline.`,
       { facts: { schema: valueId, order } },
     );
   }

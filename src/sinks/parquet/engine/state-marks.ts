@@ -8,22 +8,15 @@ import { keyTextOf } from './key-text.ts';
 import type { AskLocal } from './live-files.ts';
 import type { RowStore } from './row-store.ts';
 import { columnList, columnOf, quoteText, scanFiles } from './sql.ts';
-import {
-  KIND,
-  MARK_FIELDS,
-  type MarkRow,
-  OP,
-  ORDER,
-  ORIGIN,
-  REMOVED,
-  stateColumns,
-} from './state-columns.ts';
+import { CLOSED, KIND, MARK_FIELDS, OP, ORDER, ORIGIN, REMOVED, stateColumns } from './state-columns.ts';
 import { stageKeys } from './stored-rows.ts';
 import type { TableFields } from './table-fields.ts';
 import type { TouchedKeys } from './touched-keys.ts';
 
 /** An image that rests on another key's: `order` is its own. */
 type Link = { key: string; order: Order; origin: string };
+
+type ReadMark = { key: string; mark: Mark<number>; removed: boolean };
 
 type StateParts = { database: Database; fields: TableFields; store: RowStore; askLocal: AskLocal };
 
@@ -35,6 +28,8 @@ export class StateMarks {
   readonly #paths: readonly string[];
   /** Of all marks. */
   readonly links: Link[] = [];
+  /** Where its files lie on this machine, the oldest first. */
+  readonly locals: string[] = [];
   #scan = '';
 
   constructor(parts: StateParts, paths: readonly string[]) {
@@ -52,8 +47,8 @@ export class StateMarks {
 
   async open(): Promise<void> {
     if (this.#paths.length === 0) return;
-    const locals: string[] = [];
-    for (const path of this.#paths) locals.push(await this.#askLocal(path));
+    for (const path of this.#paths) this.locals.push(await this.#askLocal(path));
+    const { locals } = this;
     const generations = locals.map((local, at) => `(${quoteText(local)}, ${at})`).join(', ');
     const columns = columnList(stateColumns(this.#fields), 's');
     this.#scan =
@@ -96,11 +91,11 @@ export class StateMarks {
     const { key } = this.#fields;
     await stageKeys(this.#database, 'marked_key', { key, keys });
     const match = key.map((field) => `m.${columnOf(field)} = t.${columnOf(field)}`).join(' AND ');
-    const newest = new Map<string, { generation: number; row: MarkRow }>();
+    const newest = new Map<string, { generation: number; row: ReadMark }>();
     const columns = stateColumns(this.#fields);
     await this.#database.read(
       `SELECT m.generation, ${columnList(columns, 'm')} FROM ${this.#scan} m JOIN marked_key t ` +
-        `ON ${match} AND m.${ORDER} >= t.first`,
+        `ON ${match} AND m.${ORDER} >= t.first WHERE m.${KIND} <> ${quoteText(CLOSED)}`,
       ['int', ...columns.map(({ type }) => type)],
       (values, rows) => {
         for (let row = 0; row < rows; row++) {
@@ -116,7 +111,7 @@ export class StateMarks {
     for (const { row } of newest.values()) if (!row.removed) touched.keys.get(row.key)?.marks.push(row.mark);
   }
 
-  #readMark(columns: readonly (readonly EngineValue[])[], row: number): MarkRow {
+  #readMark(columns: readonly (readonly EngineValue[])[], row: number): ReadMark {
     const { user } = this.#fields;
     const value = (at: number): EngineValue => columns[1 + at]![row]!;
     const values = user.map((_, at) => value(MARK_FIELDS.length + at));

@@ -1,18 +1,16 @@
 // Owns writing a table's marks: what a fold has changed goes into a new file, and many files become one.
 import { join } from 'node:path';
-import { transactionOf } from '../../../change/order.ts';
-import type { KeyResult, Mark } from '../scd2-version.ts';
+import type { KeyResult } from '../scd2-version.ts';
 import type { Bench } from './bench.ts';
 import type { ColumnInput } from './database.ts';
 import type { NextRows } from './next-rows.ts';
 import { copyRows } from './output-files.ts';
 import type { StateFile } from './protocol.ts';
 import { castAll, columnDefinitions, columnList, quoteText } from './sql.ts';
-import { KIND, MARK_FIELDS, type MarkRow, ORDER, REMOVED, stateColumns } from './state-columns.ts';
+import { CLOSED, KIND, MARK_FIELDS, type MarkRow, ORDER, stateColumns } from './state-columns.ts';
+import type { StateMarks } from './state-marks.ts';
+import { planMerge, selectMerged } from './state-merge.ts';
 import type { TouchedKeys } from './touched-keys.ts';
-
-/** So many files are merged into one, and what is past the horizon is left out. */
-const MERGE_AT = 8;
 
 type StateChange = {
   results: readonly KeyResult<number>[];
@@ -20,31 +18,37 @@ type StateChange = {
   next: NextRows;
   /** Marks of the plain keys. */
   count: number;
-  /** SQL of the marks so far. */
-  scan: string;
+  /** The marks so far. */
+  companion: StateMarks;
 };
 
 /** Writes what a fold has changed; `removed`: the files that the new one replaces. */
 export const writeState = async (
   bench: Bench,
-  { results, touched, next, count, scan }: StateChange,
+  { results, touched, next, count, companion }: StateChange,
 ): Promise<{ added: StateFile | null; removed: readonly string[] }> => {
-  const { request, context, fields } = bench;
+  const { request, context, fields, past } = bench;
+  const { database } = context;
+  const generation = request.state.length;
   const marks: MarkRow[] = results.flatMap(({ key, marksAdded, marksRemoved }) => [
     ...marksRemoved.map((mark) => ({ key, mark, removed: true })),
     ...marksAdded.map((mark) => ({ key, mark, removed: false })),
   ]);
-  const isMerge = request.state.length >= MERGE_AT;
-  if (marks.length === 0 && count === 0 && !isMerge) return { added: null, removed: [] };
+  if (past !== null) marks.push(...results.flatMap(reopened));
+  const plan = await planMerge(bench, companion);
+  const removed = [...request.state.slice(0, plan.expired), ...request.state.slice(plan.rest)];
+  const isNothingNew = marks.length === 0 && count === 0 && (past?.count ?? 0) === 0;
+  if (isNothingNew && plan.rest === generation) return { added: null, removed };
   await stageMarks(marks, touched, bench);
-  if (count > 0) await context.database.run(`INSERT INTO mark_row ${next.selectMarks(request.state.length)}`);
+  if (count > 0) await database.run(`INSERT INTO mark_row ${next.selectMarks(generation)}`);
+  if (past !== null) await database.run(`INSERT INTO mark_row ${past.selectMarks(generation)}`);
   const columns = stateColumns(fields);
   const local = join(context.directory, `${request.commit}-state.parquet`);
-  const from = isMerge ? selectMerged(bench, scan) : 'mark_row';
-  const sort = `${columnList(fields.key)}, ${ORDER}`;
-  const select = `SELECT ${castAll(columns)} FROM ${from} ORDER BY ${sort}`;
+  const all = plan.rest === generation ? 'mark_row' : selectMerged(bench, companion, plan);
+  // Closed versions lie apart: who asks for marks reads past their images.
+  const sort = `${KIND} = ${quoteText(CLOSED)}, ${columnList(fields.key)}, ${ORDER}`;
+  const select = `SELECT ${castAll(columns)} FROM ${all} ORDER BY ${sort}`;
   const { rows, bytes } = await copyRows(context.database, select, { path: local, fields: columns });
-  const removed = isMerge ? request.state : [];
   if (rows === 0) return { added: null, removed };
   return {
     added: { local, path: `${request.stateLocation}/${request.commit}.parquet`, rows, bytes },
@@ -52,20 +56,20 @@ export const writeState = async (
   };
 };
 
-const selectMerged = ({ request, fields }: Bench, scan: string): string => {
-  const { horizon } = request;
-  const floor = horizon === null ? '' : ` AND ${ORDER} > ${quoteText(`${transactionOf(horizon)}~`)}`;
-  return (
-    `(SELECT * FROM (SELECT * FROM ${scan} UNION ALL BY NAME SELECT * FROM mark_row) ` +
-    `QUALIFY row_number() OVER (PARTITION BY ${columnList(fields.key)}, ${ORDER}, ${KIND} ` +
-    'ORDER BY generation DESC) = 1 ' +
-    `AND NOT ${REMOVED}${floor})`
-  );
+/** Closed versions that are no more, or stand again. */
+const reopened = ({ key, removed, written }: KeyResult<number>): MarkRow[] => {
+  const closed = new Set(written.filter(({ orderEnd }) => orderEnd !== null).map(({ order }) => order));
+  return removed
+    .filter(({ order, orderEnd }) => orderEnd !== null && !closed.has(order))
+    .map(({ order, op, ts, tx }) => {
+      const mark = { order, kind: CLOSED, op, ts, tx, unchanged: [], origin: null } as const;
+      return { key, mark: { ...mark, previousKey: null, image: null }, removed: true };
+    });
 };
 
 /** By place in MARK_FIELDS. */
 const markColumns = (marks: readonly MarkRow[], { store }: Bench): ColumnInput[] => {
-  const mark = (row: number): Mark<number> => marks[row]!.mark;
+  const mark = (row: number): MarkRow['mark'] => marks[row]!.mark;
   const values: ColumnInput['value'][] = [
     (row) => mark(row).order,
     (row) => mark(row).kind,
@@ -81,7 +85,7 @@ const markColumns = (marks: readonly MarkRow[], { store }: Bench): ColumnInput[]
     },
     (row) => marks[row]!.removed,
   ];
-  return MARK_FIELDS.map(({ type }, at) => ({ type, value: values[at]! }));
+  return MARK_FIELDS.map(({ type }, at) => ({ type, value: values[at] ?? (() => null) }));
 };
 
 const stageMarks = async (marks: readonly MarkRow[], touched: TouchedKeys, bench: Bench): Promise<void> => {

@@ -12,8 +12,10 @@ import { columnDefinitions, columnList, columnOf, matchKeys, scanFiles, sqlType 
 import type { TableFields } from './table-fields.ts';
 import type { TouchedKey, TouchedKeys } from './touched-keys.ts';
 
-/** Where a stored row lies: `file` is an index of LiveFiles. */
+/** Where a stored row lies: `file` is an index of LiveFiles, or NO_FILE. */
 type RowPlace = { file: number; pos: number };
+/** Of a version that the table's companion has. */
+const NO_FILE = -1;
 
 export class StoredRows {
   /** By the rows' identity, which is also column `n` of the table `stored_row`. */
@@ -46,8 +48,8 @@ export class StoredRows {
   }
 
   /**
-   * Finds the closed rows of these keys that end where they may change, or later, and the newest one
-   * before.
+   * Finds the closed rows of these keys that end where they may change, or later, and the newest one before
+   * that is no marker of a delete.
    */
   async loadHistory(
     touched: TouchedKeys,
@@ -56,15 +58,28 @@ export class StoredRows {
   ): Promise<void> {
     if (keys.length === 0 || files.length === 0) return;
     await this.#stage(keys);
+    await this.#load(touched, files, this.#isNeeded());
+  }
+
+  /** The same where the companion has the closed versions: `select` gives them, of `touched_key` alone. */
+  async loadPast(touched: TouchedKeys, keys: readonly TouchedKey[], select: string): Promise<void> {
+    if (keys.length === 0) return;
+    await this.#stage(keys);
+    const { all, key } = this.#fields;
+    const from =
+      `SELECT ${NO_FILE} AS file, 0 AS pos, t.first, ${columnList(all, 's')} ` +
+      `FROM (${select}) s JOIN touched_key t ON ${matchKeys(key, 's', 't')}`;
+    await this.#insert(touched, from, this.#isNeeded());
+  }
+
+  #isNeeded(): string {
     const order = this.#fields.column('_order');
     const end = this.#fields.column('_order_end');
     const key = columnList(this.#fields.key);
     const isRecent = `${end} IS NULL OR ${end} >= first`;
-    await this.#load(
-      touched,
-      files,
+    return (
       `${isRecent} OR ${order} = ` +
-        `max(CASE WHEN ${isRecent} THEN NULL ELSE ${order} END) OVER (PARTITION BY ${key})`,
+      `max(CASE WHEN ${isRecent} OR ${order} = ${end} THEN NULL ELSE ${order} END) OVER (PARTITION BY ${key})`
     );
   }
 
@@ -76,6 +91,7 @@ export class StoredRows {
     for (const { removed } of results)
       for (const { stored } of removed) {
         const { file, pos } = this.places[stored]!;
+        if (file === NO_FILE) continue;
         const known = positions.get(file);
         if (known === undefined) positions.set(file, [pos]);
         else known.push(pos);
@@ -92,17 +108,24 @@ export class StoredRows {
   async #load(touched: TouchedKeys, files: readonly SourceFile[], qualify: string): Promise<void> {
     const opened = await this.#files.open(files);
     const { all, key } = this.#fields;
-    const first = this.places.length;
     const scan = scanFiles(
       opened.map(({ local }) => local),
       all,
     );
+    const from =
+      `SELECT l.file, s.file_row_number AS pos, t.first, ${columnList(all, 's')} ` +
+      `FROM ${scan} s JOIN touched_key t ON ${matchKeys(key, 's', 't')} ` +
+      'JOIN live_file l ON l.local = s.filename';
+    await this.#insert(touched, from, qualify);
+  }
+
+  /** `from` gives file, pos, first and all columns. */
+  async #insert(touched: TouchedKeys, from: string, qualify: string): Promise<void> {
+    const { all } = this.#fields;
+    const first = this.places.length;
     await this.#database.run(
       `INSERT INTO stored_row SELECT row_number() OVER () - 1 + ${first}, file, pos, ${columnList(all)} ` +
-        'FROM (' +
-        `SELECT l.file, s.file_row_number AS pos, t.first, ${columnList(all, 's')} ` +
-        `FROM ${scan} s JOIN touched_key t ON ${matchKeys(key, 's', 't')} ` +
-        'JOIN live_file l ON l.local = s.filename) m ' +
+        `FROM (${from}) m ` +
         `ANTI JOIN deleted_row d ON d.file = m.file AND d.pos = m.pos QUALIFY ${qualify}`,
     );
     await this.#read(touched, first);

@@ -1,6 +1,7 @@
-// Owns the Avro object container file: header, blocks, sync marks. Writes uncompressed blocks; reads what
-// Java, Rust and Python write. https://avro.apache.org/docs/1.12.0/specification/#object-container-files
-import { inflateRawSync, zstdDecompressSync } from 'node:zlib';
+// Owns the Avro object container file: header, blocks, sync marks. Writes deflated blocks, which all
+// readers of Iceberg know; reads what Java, Rust and Python write.
+// https://avro.apache.org/docs/1.12.0/specification/#object-container-files
+import { deflateRawSync, inflateRawSync, zstdDecompressSync } from 'node:zlib';
 import { VarveError } from '../../../errors.ts';
 import { AvroCursor } from '../../../topic/avro-cursor.ts';
 import { compileReader } from '../../../topic/avro-read.ts';
@@ -29,7 +30,7 @@ export const encodeAvroFile = (
   const write = compileWriter(schema, names);
   const out = new ByteWriter(1 << 14);
   out.raw(MAGIC);
-  const all = Object.entries({ 'avro.schema': JSON.stringify(schema), 'avro.codec': 'null', ...header });
+  const all = Object.entries({ 'avro.schema': JSON.stringify(schema), 'avro.codec': 'deflate', ...header });
   out.long(all.length);
   for (const [key, value] of all) {
     out.text(key);
@@ -42,9 +43,10 @@ export const encodeAvroFile = (
     const part = rows.slice(start, start + ROWS_PER_BLOCK);
     block.pos = 0;
     for (const row of part) write(row, block);
+    const packed = deflateRawSync(block.bytes.subarray(0, block.pos));
     out.long(part.length);
-    out.long(block.pos);
-    out.raw(block.bytes, 0, block.pos);
+    out.long(packed.length);
+    out.raw(packed);
     out.raw(sync);
   }
   return out.bytes.slice(0, out.pos);

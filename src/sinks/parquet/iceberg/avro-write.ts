@@ -5,9 +5,11 @@ import type { ByteWriter } from '../../../topic/byte-writer.ts';
 
 export type AvroField = { name: string; type: AvroType; 'field-id'?: number; default?: null };
 export type AvroRecord = { type: 'record'; name: string; fields: readonly AvroField[] };
+/** A number that readers take for something else, such as a date. */
+type AvroLogical = { type: 'int'; logicalType: string };
 type AvroArray = { type: 'array'; items: AvroType; 'element-id'?: number; logicalType?: string };
 /** A union is of null and one other type. */
-export type AvroType = string | readonly ['null', AvroType] | AvroRecord | AvroArray;
+export type AvroType = string | readonly ['null', AvroType] | AvroRecord | AvroArray | AvroLogical;
 
 type Write = (value: unknown, to: ByteWriter) => void;
 
@@ -61,6 +63,7 @@ export const compileWriter = (type: AvroType, names: FieldNames): Write => {
   if (typeof type !== 'string') {
     if ('fields' in type) return writeRecord(type, names);
     if ('items' in type) return writeArray(compileWriter(type.items, names));
+    if ('type' in type) return compileWriter(type.type, names);
     return writeOptional(compileWriter(type[1], names));
   }
   const scalar = SCALARS[type];

@@ -15,10 +15,12 @@ import {
   type WantedPartition,
 } from './schema.ts';
 import { buildSnapshot, type SnapshotChange, type SnapshotFiles } from './snapshot-files.ts';
+import { evolveSort } from './sort-order.ts';
 import {
   listVersions,
   liveFiles,
   loadTable,
+  MIRRORED,
   makeState,
   readHint,
   readSources,
@@ -40,6 +42,8 @@ export type Change = {
   /** The whole list of columns, as `evolveColumns` gives it. */
   columns?: readonly WantedField[];
   partition?: readonly WantedPartition[];
+  /** Field ids that new files are sorted by, rising. */
+  sort?: readonly number[];
   /** null removes. */
   properties?: Readonly<Record<string, string | null>>;
   expire?: ExpirePolicy;
@@ -135,7 +139,7 @@ const evolve = (base: TableState, change: Change) => {
   const partitioning = change.partition
     ? evolveSpec(known, change.partition, columns?.fields ?? fields)
     : null;
-  return { columns: changed, partitioning };
+  return { columns: changed, partitioning, sort: change.sort ?? null };
 };
 
 /** Metadata and files of the next version. */
@@ -155,7 +159,8 @@ const prepare = async (io: TableIo, base: TableState, change: Change) => {
     files = buildSnapshot(on, change.snapshot, { nowMs, commitUuid, merge: change.merge ?? MERGE });
   }
   const snapshot = files?.snapshot ?? null;
-  const own = { ...snapshot?.summary, [COMMIT_UUID]: commitUuid };
+  const mirrored = snapshot === null ? {} : { [MIRRORED]: String(snapshot['sequence-number']) };
+  const own = { ...snapshot?.summary, ...mirrored, [COMMIT_UUID]: commitUuid };
   const properties = nextProperties(base, change, own);
   const metadata = nextMetadata(base.metadata, {
     ...common,
@@ -216,6 +221,7 @@ const writeAll = async ({ store }: TableIo, writes: SnapshotFiles['writes']): Pr
 type NewTable = {
   columns: readonly WantedField[];
   partition: readonly WantedPartition[];
+  sort: readonly number[];
   properties: Readonly<Record<string, string>>;
 };
 
@@ -227,6 +233,7 @@ export const createTable = async (io: TableIo, location: string, table: NewTable
   const none = { specs: [], lastPartitionId: FIRST_PARTITION_ID - 1 };
   const { spec, lastPartitionId } = evolveSpec(none, table.partition, columns.fields);
   const uri = metadataFile(location, 1);
+  const sorting = evolveSort([], table.sort);
   const bytes = Buffer.from(
     JSON.stringify({
       'format-version': 2,
@@ -240,8 +247,8 @@ export const createTable = async (io: TableIo, location: string, table: NewTable
       'default-spec-id': spec.specId,
       'partition-specs': [specJson(spec)],
       'last-partition-id': lastPartitionId,
-      'default-sort-order-id': 0,
-      'sort-orders': [{ 'order-id': 0, fields: [] }],
+      'default-sort-order-id': sorting.id,
+      'sort-orders': sorting.orders,
       properties: { ...table.properties, [COMMIT_UUID]: io.uuid() },
       'current-snapshot-id': -1,
       refs: {},

@@ -2,6 +2,7 @@
 // touches.
 import type { LiveFile, PartitionValue } from '../iceberg-type.ts';
 import type { TableMetadata } from './metadata.ts';
+import { partitionKey } from './partition.ts';
 
 type RewritePolicy = {
   targetBytes: number;
@@ -19,10 +20,12 @@ type RewritePolicy = {
   deleteFiles: number;
   /** Input of one rewrite. */
   maxInputBytes: number;
+  /** Input of a rewrite that only moves rows to the table's partitioning: nobody waits for it. */
+  maxMovedBytes: number;
 };
 
 export const REWRITE_POLICY: RewritePolicy = {
-  targetBytes: 256 << 20,
+  targetBytes: 128 << 20,
   targetRows: 1_000_000,
   runs: 5,
   smallFraction: 0.25,
@@ -30,11 +33,15 @@ export const REWRITE_POLICY: RewritePolicy = {
   deletedFraction: 0.2,
   deleteFiles: 100,
   maxInputBytes: 1 << 30,
+  maxMovedBytes: 256 << 20,
 };
 
-/** Rewrite `data` without the rows that `deletes` and `loose` delete, into the same partition. */
+/**
+ * Rewrite `data` without the rows that `deletes` and `loose` delete, into the table's partitioning. `moved`:
+ * for that alone.
+ */
 export type RewritePlan = {
-  reason: 'runs' | 'deletes' | 'small';
+  reason: 'runs' | 'deletes' | 'small' | 'moved';
   specId: number;
   partition: readonly PartitionValue[];
   data: readonly LiveFile[];
@@ -51,7 +58,7 @@ type Group = { data: LiveFile[]; deletesOf: Map<string, LiveFile[]>; loose: Live
 const groupFiles = (files: Iterable<LiveFile>): ReadonlyMap<string, Group> => {
   const groups = new Map<string, Group>();
   for (const file of files) {
-    const key = JSON.stringify([file.specId, file.partition]);
+    const key = partitionKey(file);
     let group = groups.get(key);
     if (!group) {
       group = { data: [], deletesOf: new Map(), loose: [] };
@@ -101,6 +108,8 @@ const mergeable = (small: readonly LiveFile[], policy: RewritePolicy): LiveFile[
 
 type RewriteInput = {
   files: Iterable<LiveFile>;
+  /** Of new files. */
+  specId: number;
   /** Last sequence number of the state that `files` are from. */
   baseSequence: number;
   nowMs: number;
@@ -129,10 +138,11 @@ const choose = (group: Group, input: RewriteInput, policy: RewritePolicy) => {
     const data = mergeable(small, policy);
     if (data.length > 1) return { reason: 'small' as const, data };
   }
-  return null;
+  const old = group.data.filter(({ specId }) => specId !== input.specId);
+  return old.length > 0 ? { reason: 'moved' as const, data: fitting(old, policy.maxMovedBytes) } : null;
 };
 
-const URGENCY = { runs: 0, deletes: 1, small: 2 } as const;
+const URGENCY = { runs: 0, deletes: 1, small: 2, moved: 3 } as const;
 
 /** At most one rewrite a partition, the most urgent first. */
 export const planRewrites = (

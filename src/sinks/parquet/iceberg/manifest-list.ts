@@ -1,10 +1,17 @@
 // Owns manifest lists: one row a manifest, with counts and the range of partitions it covers.
 // Bytes in, values out; knows no store and no snapshot logic.
 
-import type { LiveFile, PartitionSpec, PartitionValue } from '../iceberg-type.ts';
+import type {
+  IcebergPrimitive,
+  IcebergType,
+  LiveFile,
+  PartitionSpec,
+  PartitionValue,
+} from '../iceberg-type.ts';
 import { decodeAvroFile, encodeAvroFile } from './avro-file.ts';
 import { MANIFEST_LIST_NAMES, MANIFEST_LIST_SCHEMA } from './manifest-schema.ts';
-import { booleanBytes, intBytes } from './single-value.ts';
+import { partitionType } from './partition.ts';
+import { booleanBytes, intBytes, longBytes } from './single-value.ts';
 
 export type EntryStatus = 'existing' | 'added' | 'deleted';
 
@@ -29,28 +36,36 @@ export type ManifestFile = {
   partitions: readonly PartitionRange[];
 };
 
-const partitionBytes = (value: PartitionValue): Uint8Array =>
-  typeof value === 'boolean' ? booleanBytes(value) : intBytes(value ?? 0);
+const partitionBytes = (value: Exclude<PartitionValue, null>, type: IcebergPrimitive): Uint8Array => {
+  if (typeof value === 'boolean') return booleanBytes(value);
+  if (typeof value === 'string') return Buffer.from(value);
+  return type === 'long' ? longBytes(BigInt(value)) : intBytes(Number(value));
+};
 
-const rangeOf = (values: readonly PartitionValue[]): PartitionRange => {
+/** Text by its UTF-8, as readers do. */
+const isBelow = (a: Exclude<PartitionValue, null>, b: typeof a): boolean =>
+  typeof a === 'string' ? Buffer.compare(Buffer.from(a), Buffer.from(String(b))) < 0 : a < b;
+
+const rangeOf = (values: readonly PartitionValue[], type: IcebergPrimitive): PartitionRange => {
   const present = values.filter((value) => value !== null);
-  const numbers = present.map(Number);
-  const at = (limit: number): Uint8Array | null => {
-    const found = present.find((value) => Number(value) === limit);
-    return found === undefined ? null : partitionBytes(found);
-  };
+  const [first] = present;
+  let [least, most] = [first, first];
+  for (const value of present) {
+    if (least !== undefined && isBelow(value, least)) least = value;
+    if (most !== undefined && isBelow(most, value)) most = value;
+  }
   return {
     contains_null: present.length < values.length,
     contains_nan: false,
-    lower_bound: at(numbers.reduce((least, value) => Math.min(least, value), Number.POSITIVE_INFINITY)),
-    upper_bound: at(numbers.reduce((most, value) => Math.max(most, value), Number.NEGATIVE_INFINITY)),
+    lower_bound: least === undefined ? null : partitionBytes(least, type),
+    upper_bound: most === undefined ? null : partitionBytes(most, type),
   };
 };
 
 /** The manifest list's row for a manifest just encoded. */
 export const describeManifest = (
   entries: readonly { status: EntryStatus; file: LiveFile }[],
-  { path, bytes, content, spec, sequence, snapshotId }: ManifestIdentity,
+  { path, bytes, content, spec, typeOf, sequence, snapshotId }: ManifestIdentity,
 ): ManifestFile => {
   const files = { existing: 0, added: 0, deleted: 0 };
   const rows = { existing: 0, added: 0, deleted: 0 };
@@ -60,8 +75,11 @@ export const describeManifest = (
     rows[status] += file.records;
     if (status !== 'deleted') minSequence = Math.min(minSequence, file.sequence);
   }
-  const partitions = spec.fields.map((_, at) =>
-    rangeOf(entries.map(({ file }) => file.partition[at] ?? null)),
+  const partitions = spec.fields.map(({ transform, sourceId }, at) =>
+    rangeOf(
+      entries.map(({ file }) => file.partition[at] ?? null),
+      partitionType(transform, typeOf(sourceId)) ?? 'int',
+    ),
   );
   return {
     path,
@@ -82,6 +100,8 @@ type ManifestIdentity = {
   bytes: number;
   content: 'data' | 'deletes';
   spec: PartitionSpec;
+  /** Type of a table column by its field id. */
+  typeOf: (sourceId: number) => IcebergType;
   sequence: number;
   snapshotId: bigint;
 };

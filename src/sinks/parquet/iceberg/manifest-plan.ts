@@ -22,14 +22,31 @@ export type MergePolicy = {
   mergeAt: number;
   /** A manifest of this size is full and is not merged again. */
   maxBytes: number;
+  /** No manifest tells of files that are gone, not even of those that go now: their bounds are values. */
+  forgetRemoved?: boolean;
 };
 
 const GUESSED_ENTRY_BYTES = 512;
+/** Manifests that are written anyway and are smaller are written as one: most of each would be its head. */
+const JOIN_BYTES = 64 << 10;
 
 const existing = (entries: readonly ManifestEntry[]): ManifestEntry[] =>
   entries.map((entry) => (entry.status === 'existing' ? entry : { status: 'existing', file: entry.file }));
 
 const isLive = (entry: ManifestEntry): boolean => entry.status !== 'deleted';
+
+/** The entries that live on, in a manifest that names no other. */
+const onlyLive = (
+  { manifest, entries }: ManifestSource,
+  removed: ReadonlySet<string>,
+): ManifestDraft | null => {
+  const live = entries.filter((entry) => isLive(entry) && !removed.has(entry.file.path));
+  const base = { content: manifest.content, specId: manifest.specId, bytes: manifest.bytes };
+  if (live.length === 0) return null;
+  return live.length === entries.length
+    ? { ...base, entries, kept: manifest }
+    : { ...base, entries: existing(live), kept: null };
+};
 
 /** A base manifest without its removed files; null when nothing in it lives or dies. */
 const withoutRemoved = (
@@ -69,13 +86,9 @@ const addedDrafts = (added: readonly LiveFile[]): ManifestDraft[] => {
 const carried = (draft: ManifestDraft): readonly ManifestEntry[] =>
   draft.kept === null ? draft.entries : existing(draft.entries.filter(isLive));
 
-const mergeGroup = (
-  drafts: readonly ManifestDraft[],
-  { mergeAt, maxBytes }: MergePolicy,
-): ManifestDraft[] => {
-  const open = drafts.filter((draft) => draft.bytes < maxBytes);
-  if (open.length < mergeAt) return [...drafts];
-  const merged: ManifestDraft[] = drafts.filter((draft) => draft.bytes >= maxBytes);
+/** Drafts of one kind and spec, put together as long as they fit. */
+const pack = (drafts: readonly ManifestDraft[], maxBytes: number): ManifestDraft[] => {
+  const merged: ManifestDraft[] = [];
   let bin: ManifestDraft[] = [];
   let size = 0;
   const close = (): void => {
@@ -87,13 +100,25 @@ const mergeGroup = (
     bin = [];
     size = 0;
   };
-  for (const draft of open) {
+  for (const draft of drafts) {
     if (size + draft.bytes > maxBytes) close();
     bin.push(draft);
     size += draft.bytes;
   }
   close();
   return merged;
+};
+
+const mergeGroup = (
+  drafts: readonly ManifestDraft[],
+  { mergeAt, maxBytes }: MergePolicy,
+): ManifestDraft[] => {
+  const isSmall = ({ kept, bytes }: ManifestDraft): boolean => kept === null && bytes < JOIN_BYTES;
+  const fresh = pack(drafts.filter(isSmall), Math.min(JOIN_BYTES, maxBytes));
+  const all = [...drafts.filter((draft) => !isSmall(draft)), ...fresh];
+  const open = all.filter((draft) => draft.bytes < maxBytes);
+  if (open.length < mergeAt) return all;
+  return [...all.filter((draft) => draft.bytes >= maxBytes), ...pack(open, maxBytes)];
 };
 
 /**
@@ -106,7 +131,11 @@ export const planManifests = (
   policy: MergePolicy,
 ): readonly ManifestDraft[] => {
   const drafts = sources
-    .map((source) => withoutRemoved(source, change.removed, change.snapshotId))
+    .map((source) =>
+      policy.forgetRemoved === true
+        ? onlyLive(source, change.removed)
+        : withoutRemoved(source, change.removed, change.snapshotId),
+    )
     .filter((draft) => draft !== null);
   const groups = Map.groupBy(
     [...drafts, ...addedDrafts(change.added)],

@@ -1,7 +1,8 @@
 // Owns the Avro schemas of manifests and manifest lists: every field id of the v2 spec, in Java's order,
 // because readers find fields by id and old ones by place. https://iceberg.apache.org/spec/#manifests
-import type { IcebergType, PartitionSpec } from '../iceberg-type.ts';
+import type { IcebergPrimitive, IcebergType, PartitionSpec } from '../iceberg-type.ts';
 import type { AvroField, AvroRecord, AvroType, FieldNames } from './avro-write.ts';
+import { partitionType } from './partition.ts';
 
 const required = (id: number, name: string, type: AvroType): AvroField => ({ name, type, 'field-id': id });
 const optional = (id: number, name: string, type: AvroType): AvroField => ({
@@ -34,15 +35,15 @@ export const avroName = (name: string): string =>
     .replace(/^[0-9]/, '_$&')
     .replace(/[^A-Za-z0-9_]/g, (char) => `_x${char.charCodeAt(0).toString(16).toUpperCase()}`);
 
+/** Readers that meet a date without its mark stop, or die of it. */
+const partitionAvro = (type: IcebergPrimitive): AvroType =>
+  type === 'date' ? { type: 'int', logicalType: 'date' } : type;
+
 const partitionRecord = (spec: PartitionSpec, typeOf: (sourceId: number) => IcebergType): AvroRecord => ({
   type: 'record',
   name: 'r102',
-  fields: spec.fields.map((field) =>
-    optional(
-      field.fieldId,
-      avroName(field.name),
-      field.transform === 'identity' && typeOf(field.sourceId) === 'boolean' ? 'boolean' : 'int',
-    ),
+  fields: spec.fields.map(({ fieldId, name, transform, sourceId }) =>
+    optional(fieldId, avroName(name), partitionAvro(partitionType(transform, typeOf(sourceId)) ?? 'int')),
   ),
 });
 
@@ -120,6 +121,7 @@ const collect = (type: AvroType, names: Map<number, string>): Map<number, string
   if (typeof type === 'string') return names;
   if (!('type' in type)) return collect(type[1], names);
   if ('items' in type) return collect(type.items, names);
+  if (!('fields' in type)) return names;
   for (const field of type.fields) {
     if (field['field-id'] !== undefined) names.set(field['field-id'], field.name);
     collect(field.type, names);

@@ -60,6 +60,7 @@ const dataFileRow = (file: LiveFile, spec: PartitionSpec) => ({
   null_value_counts: pairs(file, (stats) => stats.nulls),
   lower_bounds: pairs(file, (stats) => stats.lower),
   upper_bounds: pairs(file, (stats) => stats.upper),
+  sort_order_id: file.sortOrderId ?? null,
   referenced_data_file: file.referencedDataFile,
 });
 
@@ -113,6 +114,7 @@ type EntryRow = {
     lower_bounds: Pairs | null;
     upper_bounds: Pairs | null;
     key_metadata: Uint8Array | null;
+    sort_order_id?: number | null;
     referenced_data_file: string | null;
   };
 };
@@ -190,6 +192,8 @@ const readEntry = (row: EntryRow, manifest: ManifestFile, spec: PartitionSpec): 
     fileSequence: Number(fileSequence),
     snapshotId: row.snapshot_id === null ? manifest.snapshotId : BigInt(row.snapshot_id),
   };
+  const sortOrderId = row.data_file.sort_order_id ?? null;
+  if (sortOrderId !== null) file.sortOrderId = sortOrderId;
   return { status, file };
 };
 

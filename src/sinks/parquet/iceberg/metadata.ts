@@ -3,6 +3,8 @@
 import { z } from 'zod';
 import { VarveError } from '../../../errors.ts';
 import type { IcebergField, IcebergType, PartitionSpec } from '../iceberg-type.ts';
+import { partitionType } from './partition.ts';
+import { sortOrderShape } from './sort-order.ts';
 
 /** Beyond 2^53 a bigint: convert with BigInt() or Number(), never compare. */
 const long = z.union([z.int(), z.bigint()]);
@@ -55,7 +57,7 @@ const metadataShape = z.looseObject({
   ),
   'last-partition-id': z.int(),
   'default-sort-order-id': z.int(),
-  'sort-orders': z.array(z.unknown()),
+  'sort-orders': z.array(sortOrderShape),
   properties: text.default({}),
   'current-snapshot-id': long.nullish(),
   snapshots: z.array(snapshotShape).default([]),
@@ -143,7 +145,7 @@ export const partitionSpecs = (metadata: TableMetadata): readonly PartitionSpec[
   metadata['partition-specs'].map((spec) => ({
     specId: spec['spec-id'],
     fields: spec.fields.map((field) => {
-      if (!/^(identity|bucket\[[1-9][0-9]*\])$/.test(field.transform) || partitionsByOther(metadata, field))
+      if (partitionType(field.transform, columnType(metadata, field['source-id'])) === null)
         throw new VarveError(
           'table_foreign',
           `${metadata.location} is partitioned by ${field.transform} of ${field.name}, which is not Varve's.`,
@@ -153,11 +155,6 @@ export const partitionSpecs = (metadata: TableMetadata): readonly PartitionSpec[
       return { fieldId, sourceId, name, transform };
     }),
   }));
-
-const partitionsByOther = (
-  metadata: TableMetadata,
-  field: { 'source-id': number; transform: string },
-): boolean => field.transform === 'identity' && columnType(metadata, field['source-id']) !== 'boolean';
 
 /** Type of a column by its field id, dropped ones included. */
 export const columnType = (metadata: TableMetadata, id: number): IcebergType => {

@@ -3,6 +3,7 @@
 import type { IcebergField, PartitionSpec } from '../iceberg-type.ts';
 import type { TableMetadata } from './metadata.ts';
 import { ancestry, type Snapshot } from './metadata.ts';
+import { evolveSort } from './sort-order.ts';
 
 export type ExpirePolicy = {
   /** Snapshots older than this go ... */
@@ -40,6 +41,12 @@ const keptSnapshots = (metadata: TableMetadata, policy: ExpirePolicy, nowMs: num
   return kept;
 };
 
+/** How many snapshots a commit with this policy would let go. */
+export const countExpired = (metadata: TableMetadata, policy: ExpirePolicy, nowMs: number): number => {
+  const kept = keptSnapshots(metadata, policy, nowMs);
+  return metadata.snapshots.filter((one) => !kept.has(BigInt(one['snapshot-id']))).length;
+};
+
 /**
  * Metadata without the snapshots that are not kept. Readers hold no log entries before a snapshot that is
  * gone.
@@ -64,6 +71,8 @@ type MetadataChange = {
   baseFile: string;
   columns: { fields: readonly IcebergField[]; lastColumnId: number } | null;
   partitioning: { spec: PartitionSpec; lastPartitionId: number } | null;
+  /** Field ids, rising; null: as before. */
+  sort: readonly number[] | null;
   properties: Readonly<Record<string, string>>;
   snapshot: Snapshot | null;
   expire: ExpirePolicy | null;
@@ -109,6 +118,12 @@ const withSpec = (metadata: TableMetadata, change: MetadataChange['partitioning'
   };
 };
 
+const withSort = (metadata: TableMetadata, sort: MetadataChange['sort']): TableMetadata => {
+  if (sort === null) return metadata;
+  const { id, orders } = evolveSort(metadata['sort-orders'], sort);
+  return { ...metadata, 'default-sort-order-id': id, 'sort-orders': orders };
+};
+
 const withSnapshot = (metadata: TableMetadata, snapshot: Snapshot | null): TableMetadata => {
   if (snapshot === null) return metadata;
   const id = snapshot['snapshot-id'];
@@ -131,10 +146,8 @@ export const nextMetadata = (base: TableMetadata, change: MetadataChange): Table
     ...base['metadata-log'],
     { 'timestamp-ms': base['last-updated-ms'], 'metadata-file': change.baseFile },
   ];
-  const changed = withSnapshot(
-    withSpec(withColumns(base, change.columns), change.partitioning),
-    change.snapshot,
-  );
+  const laidOut = withSort(withSpec(withColumns(base, change.columns), change.partitioning), change.sort);
+  const changed = withSnapshot(laidOut, change.snapshot);
   const next: TableMetadata = {
     ...changed,
     'last-updated-ms': Math.max(change.nowMs, base['last-updated-ms']),

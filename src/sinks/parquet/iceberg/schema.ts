@@ -84,7 +84,7 @@ export const sameColumns = (a: readonly IcebergField[], b: readonly IcebergField
   JSON.stringify(b.map(({ id, name, required, type }) => [id, name, required, type]));
 
 /**
- * Partitioning by source column and transform; `identity` of a boolean and `bucket[N]` are what Varve writes.
+ * Partitioning by source column and transform; partition.ts says which ones Varve writes.
  */
 export type WantedPartition = { sourceId: number; transform: string };
 type Partitioning = { specs: readonly PartitionSpec[]; lastPartitionId: number };
@@ -92,7 +92,8 @@ type Partitioning = { specs: readonly PartitionSpec[]; lastPartitionId: number }
 /** First id of partition fields, by the spec. */
 export const FIRST_PARTITION_ID = 1000;
 
-const partitionName = (column: string, transform: string): string =>
+/** A partition field's name, unless a column has it. */
+export const partitionName = (column: string, transform: string): string =>
   // With the count in it: the name of one bucket count is never that of another, nor of the column.
   transform === 'identity' ? column : `${column}_${transform.replace('[', '_').replace(']', '')}`;
 

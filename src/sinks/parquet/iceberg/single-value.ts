@@ -1,6 +1,7 @@
 // Owns Iceberg's binary form of one value and the bounds made of it, from the text that an engine prints.
 // Pure. A wrong bound makes readers skip rows without a word, so whatever is in doubt has no bound.
 // https://iceberg.apache.org/spec/#binary-single-value-serialization
+import { isOrder } from '../../../change/order.ts';
 import type { IcebergPrimitive, IcebergType } from '../iceberg-type.ts';
 
 const utf8 = new TextEncoder();
@@ -27,7 +28,7 @@ const fixed = (length: number, fill: (view: DataView) => void): Uint8Array => {
 };
 
 export const intBytes = (value: number): Uint8Array => fixed(4, (view) => view.setInt32(0, value, true));
-const longBytes = (value: bigint): Uint8Array => fixed(8, (view) => view.setBigInt64(0, value, true));
+export const longBytes = (value: bigint): Uint8Array => fixed(8, (view) => view.setBigInt64(0, value, true));
 export const booleanBytes = (value: boolean): Uint8Array => Uint8Array.of(value ? 1 : 0);
 
 const integer = (text: string, bits: number): bigint | null => {
@@ -99,8 +100,12 @@ const afterCodePoint = (point: number): number | null => {
   return point + 1 === 0xd800 ? 0xe000 : point + 1;
 };
 
-/** The first 16 code points; an upper bound that was cut counts its last one up, or has none. */
+/**
+ * The first 16 code points; an upper bound that was cut counts its last one up, or has none. An order is kept
+ * whole: its first characters are the same everywhere, and files are looked for by it.
+ */
 export const stringBound = (text: string, side: Side): Uint8Array | null => {
+  if (isOrder(text)) return utf8.encode(text);
   if (!text.isWellFormed()) return null;
   const points = Array.from(text.slice(0, BOUND_LENGTH * 2 + 2), (char) => char.codePointAt(0) as number);
   if (points.length <= BOUND_LENGTH && text.length <= BOUND_LENGTH * 2) return utf8.encode(text);

@@ -1,7 +1,7 @@
 // Owns what a snapshot consists of: checks a change against the files that are alive, and encodes its
 // manifests and its list. Writes nothing; no clock, no randomness.
 import { VarveError } from '../../../errors.ts';
-import type { DataFile, LiveFile, PartitionSpec } from '../iceberg-type.ts';
+import type { DataFile, IcebergType, LiveFile, PartitionSpec } from '../iceberg-type.ts';
 import { manifestFile, manifestListFile } from '../layout.ts';
 import { encodeManifest, type ManifestEntry } from './manifest.ts';
 import { describeManifest, encodeManifestList, type ManifestFile } from './manifest-list.ts';
@@ -15,6 +15,7 @@ import {
   type TableMetadata,
 } from './metadata.ts';
 import { SUMMARY_PREFIX, schemaJson } from './next-metadata.ts';
+import { partitionKey } from './partition.ts';
 import { type Operation, summarize } from './summary.ts';
 
 export type SnapshotChange = {
@@ -57,19 +58,17 @@ const conflict = (sentence: string, path: string): VarveError =>
     facts: { path },
   });
 
-const partitionText = (file: DataFile): string => JSON.stringify([file.specId, file.partition]);
-
 /** A rewrite whose inputs were touched since it read them would bring deleted rows back. */
 const checkRemoved = (change: SnapshotChange, live: SnapshotBase['live']): ReadonlySet<string> => {
   const removed = new Set(change.remove.map(({ path }) => path));
-  const partitions = new Set(change.remove.map(partitionText));
+  const partitions = new Set(change.remove.map(partitionKey));
   for (const path of removed) if (!live.has(path)) throw conflict(`${path} is no longer in the table`, path);
   if (removed.size === 0) return removed;
   for (const file of live.values()) {
     if (file.content === 'data' || removed.has(file.path)) continue;
     const target = file.referencedDataFile;
     const late = target === null && file.sequence > (change.baseSequence ?? Number.POSITIVE_INFINITY);
-    if (target === null ? late && partitions.has(partitionText(file)) : removed.has(target))
+    if (target === null ? late && partitions.has(partitionKey(file)) : removed.has(target))
       throw conflict(`${file.path} deletes rows of a file that is being removed`, file.path);
   }
   return removed;
@@ -94,7 +93,7 @@ const checkAdded = (change: SnapshotChange, { live, specs }: SnapshotBase): void
     if (file.content === 'data' || target === null) continue;
     const data = added.get(target) ?? live.get(target);
     // Java refuses to read the table when they differ; the others read on.
-    if (data === undefined || partitionText(data) !== partitionText(file))
+    if (data === undefined || partitionKey(data) !== partitionKey(file))
       throw wrong(`${file.path} is not in the partition of the data file it deletes from`);
   }
 };
@@ -132,17 +131,18 @@ const encodeDraft = (draft: ManifestDraft, base: SnapshotBase, numbers: Numbers 
   const spec = specs.find(({ specId }) => specId === draft.specId);
   if (spec === undefined) throw wrong(`no partition spec ${draft.specId}`);
   const schemaId = metadata['current-schema-id'];
+  const typeOf = (sourceId: number): IcebergType => columnType(metadata, sourceId);
   const bytes = encodeManifest(draft.entries, draft.content, {
     schemaId,
     schemaJson: JSON.stringify(schemaJson(schemaId, currentFields(metadata))),
     spec,
-    typeOf: (sourceId) => columnType(metadata, sourceId),
+    typeOf,
     sync: syncMark(numbers.commitUuid),
     sequence: numbers.sequence,
   });
   const path = manifestFile(location, numbers.commitUuid, numbers.index);
   const { sequence, snapshotId } = numbers;
-  const identity = { path, bytes: bytes.length, content: draft.content, spec, sequence, snapshotId };
+  const identity = { path, bytes: bytes.length, content: draft.content, spec, typeOf, sequence, snapshotId };
   return { write: { uri: path, bytes }, manifest: describeManifest(draft.entries, identity) };
 };
 

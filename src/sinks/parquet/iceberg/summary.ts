@@ -1,6 +1,7 @@
 // Owns a snapshot's summary: what was added and removed, and totals that are counted from the files, never
 // guessed from a parent that another writer may have left without them. Pure.
 import type { LiveFile } from '../iceberg-type.ts';
+import { partitionKey } from './partition.ts';
 
 export type Operation = 'append' | 'overwrite' | 'delete' | 'replace';
 
@@ -20,8 +21,6 @@ const count = (files: Iterable<LiveFile>): Counts => {
   }
   return counts;
 };
-
-const partitionKey = (file: LiveFile): string => JSON.stringify([file.specId, file.partition]);
 
 /** `live`: the files of the new snapshot. Keys with the value zero are left out, totals never. */
 export const summarize = (

@@ -3,38 +3,25 @@
 // have to agree.
 import { VarveError } from '../../../errors.ts';
 import type { LiveFile } from '../iceberg-type.ts';
-import { fileKey, hintFile, metadataFile, metadataVersion } from '../layout.ts';
+import { fileKey, hintFile, metadataVersion } from '../layout.ts';
 import type { StoredFile } from '../store.ts';
 import { partitionSpecs, type Snapshot, type TableMetadata } from './metadata.ts';
 import {
   liveFiles,
+  readHint,
   readManifest,
   readManifestList,
   readVersion,
   type TableIo,
   type TableState,
 } from './table-state.ts';
+import { neededVersions, retiredVersions, type VersionFile } from './versions.ts';
 
-type VersionFile = { version: number; modifiedMs: number };
+/** A file that goes; zero bytes: nobody asked how large it is. */
+export type Doomed = { uri: string; bytes: number };
 
-/**
- * The oldest versions that nobody needs: older than `minAgeMs`, not in the metadata log, none older left
- * behind.
- */
-export const retiredVersions = (
-  files: readonly VersionFile[],
-  logged: ReadonlySet<number>,
-  { nowMs, minAgeMs, limit }: { nowMs: number; minAgeMs: number; limit: number },
-): readonly number[] => {
-  const sorted = files.toSorted((a, b) => a.version - b.version);
-  const firstKept = sorted.findIndex(
-    (file, at) => at === sorted.length - 1 || logged.has(file.version) || nowMs - file.modifiedMs < minAgeMs,
-  );
-  return sorted.slice(0, Math.min(Math.max(firstKept, 0), limit)).map(({ version }) => version);
-};
-
-/** URIs by `fileKey`, in the order in which they may be deleted: what is pointed to before what points. */
-type Reach = { data: Map<string, string>; manifests: Map<string, string>; lists: Map<string, string> };
+/** By `fileKey`, in the order in which they may be deleted: what is pointed to before what points. */
+type Reach = Record<'data' | 'manifests' | 'lists', Map<string, Doomed>>;
 
 const emptyReach = (): Reach => ({ data: new Map(), manifests: new Map(), lists: new Map() });
 
@@ -60,7 +47,7 @@ const addReach = async (
   for (const snapshot of snapshots) {
     const uri = snapshot['manifest-list'];
     if (reach.lists.has(fileKey(uri))) continue;
-    reach.lists.set(fileKey(uri), uri);
+    reach.lists.set(fileKey(uri), { uri, bytes: 0 });
     const manifests = await readManifestList(io.store, uri);
     if (manifests === null && strict)
       throw new VarveError('table_corrupt', `The manifest list ${uri} is missing; nothing is swept.`, {
@@ -68,16 +55,16 @@ const addReach = async (
       });
     for (const manifest of manifests ?? []) {
       if (reach.manifests.has(fileKey(manifest.path))) continue;
-      reach.manifests.set(fileKey(manifest.path), manifest.path);
+      reach.manifests.set(fileKey(manifest.path), { uri: manifest.path, bytes: manifest.bytes });
       if (!strict && !(await io.store.exists(manifest.path))) continue;
       for (const { status, file } of await readManifest(io.store, manifest, specs))
-        if (status !== 'deleted') reach.data.set(fileKey(file.path), file.path);
+        if (status !== 'deleted') reach.data.set(fileKey(file.path), { uri: file.path, bytes: file.bytes });
     }
   }
 };
 
-const without = (gone: Map<string, string>, kept: ReadonlyMap<string, string>): string[] =>
-  [...gone].filter(([key]) => !kept.has(key)).map(([, uri]) => uri);
+const without = (gone: ReadonlyMap<string, Doomed>, kept: ReadonlyMap<string, Doomed>): Doomed[] =>
+  [...gone].filter(([key]) => !kept.has(key)).map(([, file]) => file);
 
 const inside = (location: string, uri: string): boolean => fileKey(uri).startsWith(`${fileKey(location)}/`);
 
@@ -87,13 +74,27 @@ const listAll = async (files: AsyncIterable<StoredFile>): Promise<StoredFile[]> 
   return all;
 };
 
+/** Rising. */
 const versionFiles = async (io: TableIo, location: string): Promise<VersionFile[]> => {
   const found: VersionFile[] = [];
-  for (const { uri, modifiedMs } of await listAll(io.store.list(`${location}/metadata/v`))) {
-    const version = metadataVersion(uri);
-    if (version !== null) found.push({ version, modifiedMs });
+  for (const file of await listAll(io.store.list(`${location}/metadata/v`))) {
+    const version = metadataVersion(file.uri);
+    if (version !== null) found.push({ ...file, version });
   }
-  return found;
+  return found.sort((a, b) => a.version - b.version);
+};
+
+/** Up to where the hint points: whoever starts looks for every version from there on. */
+const earlierVersions = async (io: TableIo, { location, version: newest }: TableState) => {
+  const last = Math.min((await readHint(io.store, location)) ?? 0, newest);
+  return (await versionFiles(io, location)).filter(({ version }) => version <= last);
+};
+
+const loggedVersions = (metadata: TableMetadata): ReadonlySet<number> =>
+  new Set(metadata['metadata-log'].map((entry) => metadataVersion(entry['metadata-file']) ?? 0));
+
+const removeAll = async (io: TableIo, doomed: readonly Doomed[]): Promise<void> => {
+  for (const { uri } of doomed) await io.store.remove(uri);
 };
 
 type SweepOptions = { minAgeMs: number; dryRun: boolean };
@@ -101,36 +102,35 @@ type SweepOptions = { minAgeMs: number; dryRun: boolean };
 const RETIRE_AT_ONCE = 500;
 
 /**
- * Retires versions that are older than `minAgeMs` (24 hours at least, or readers lose files under their
- * hands) and out of the metadata log, with all files that only they reach. Returns what was, or with `dryRun`
- * would be, deleted. A cut-off run is finished by the next: the metadata files go last, oldest first.
+ * Retires versions that were replaced longer than `minAgeMs` ago (24 hours, or readers lose files under
+ * their hands) and are out of the metadata log, with all files that only they reach. Returns what was, or
+ * with `dryRun` would be, deleted. A cut-off run is finished by the next: the metadata files go last, oldest
+ * first.
  */
 export const retireVersions = async (
   io: TableIo,
   state: TableState,
   { minAgeMs, dryRun }: SweepOptions,
-): Promise<readonly string[]> => {
+): Promise<readonly Doomed[]> => {
   const { location, metadata } = state;
-  const logged = new Set(
-    metadata['metadata-log'].map((entry) => metadataVersion(entry['metadata-file']) ?? 0),
-  );
-  const files = (await versionFiles(io, location)).filter(({ version }) => version <= state.version);
-  const retired = retiredVersions(files, logged, { nowMs: io.now(), minAgeMs, limit: RETIRE_AT_ONCE });
-  const last = retired.at(-1);
-  if (last === undefined) return [];
-  const survivor = await readVersion(io.store, location, last + 1);
+  const files = await earlierVersions(io, state);
+  const limits = { nowMs: io.now(), minAgeMs, limit: RETIRE_AT_ONCE };
+  const retired = retiredVersions(files, loggedVersions(metadata), limits);
+  const next = files[retired.length];
+  if (retired.length === 0 || next === undefined) return [];
+  const survivor = await readVersion(io.store, location, next.version);
   if (survivor === null) return [];
   const kept = emptyReach();
   await addReach(io, kept, { metadata: survivor, snapshots: survivor.snapshots, strict: true });
   await addReach(io, kept, { metadata, snapshots: metadata.snapshots, strict: true });
   const gone = emptyReach();
-  const stats = new Map<string, string>();
-  for (const version of retired) {
+  const stats = new Map<string, Doomed>();
+  for (const { version } of retired) {
     const old = await readVersion(io.store, location, version);
     if (old === null) continue;
     const expired = old.snapshots.filter((snapshot) => !kept.lists.has(fileKey(snapshot['manifest-list'])));
     await addReach(io, gone, { metadata: old, snapshots: expired, strict: false });
-    for (const path of statisticsPaths(old)) stats.set(fileKey(path), path);
+    for (const uri of statisticsPaths(old)) stats.set(fileKey(uri), { uri, bytes: 0 });
   }
   for (const path of [...statisticsPaths(survivor), ...statisticsPaths(metadata)])
     stats.delete(fileKey(path));
@@ -139,10 +139,41 @@ export const retireVersions = async (
     ...stats.values(),
     ...without(gone.manifests, kept.manifests),
     ...without(gone.lists, kept.lists),
-    ...retired.map((version) => metadataFile(location, version)),
-  ].filter((uri) => inside(location, uri));
-  if (!dryRun) for (const uri of doomed) await io.store.remove(uri);
+    ...retired,
+  ].filter(({ uri }) => inside(location, uri));
+  if (!dryRun) await removeAll(io, doomed);
   return doomed;
+};
+
+/** Where thinning may go on: every version up to it that is left is needed. */
+export type Thinned = { upTo: number };
+
+/**
+ * Deletes metadata files, and nothing else, of versions that were replaced longer than `minAgeMs` ago: as
+ * many as can be missed without losing sight of a snapshot that some version held, for that one's files go
+ * later. Who reads such a version has its metadata in hand. Returns what was, or would be, deleted.
+ */
+export const thinVersions = async (
+  io: TableIo,
+  state: TableState,
+  { minAgeMs, dryRun, since }: SweepOptions & { since: Thinned },
+): Promise<{ doomed: readonly Doomed[]; thinned: Thinned }> => {
+  const { location, metadata } = state;
+  const all = await earlierVersions(io, state);
+  const limits = { nowMs: io.now(), minAgeMs, limit: all.length };
+  const old = retiredVersions(all, loggedVersions(metadata), limits);
+  const from = Math.max(
+    0,
+    old.findLastIndex(({ version }) => version <= since.upTo),
+  );
+  const chain = old.slice(from, from + RETIRE_AT_ONCE);
+  const read = (at: number): Promise<TableMetadata | null> =>
+    readVersion(io.store, location, chain[at]?.version ?? 0);
+  const kept = await neededVersions(chain.length, read);
+  const doomed = chain.filter((_, at) => !kept.has(at));
+  if (!dryRun) await removeAll(io, doomed);
+  // Of the last one, nobody knows yet whether it will be needed.
+  return { doomed, thinned: { upTo: chain[Math.max(...kept, 0)]?.version ?? since.upTo } };
 };
 
 /**
@@ -154,19 +185,19 @@ export const sweepOrphans = async (
   io: TableIo,
   state: TableState,
   { minAgeMs, dryRun }: SweepOptions,
-): Promise<readonly string[]> => {
+): Promise<readonly Doomed[]> => {
   const { location } = state;
   const before = io.now() - minAgeMs;
-  const candidates = new Map<string, string>();
-  for await (const { uri, modifiedMs } of io.store.list(`${location}/`))
+  const candidates = new Map<string, Doomed>();
+  for await (const { uri, bytes, modifiedMs } of io.store.list(`${location}/`))
     if (modifiedMs < before && !uri.endsWith('.metadata.json') && uri !== hintFile(location))
-      candidates.set(fileKey(uri), uri);
+      candidates.set(fileKey(uri), { uri, bytes });
   const spare = (keys: Iterable<string>): void => {
     for (const key of keys) candidates.delete(key);
   };
   const reach = emptyReach();
   // The newest version first: it spares nearly all, and then there is nothing left to read old ones for.
-  const versions = (await versionFiles(io, location)).map(({ version }) => version).sort((a, b) => b - a);
+  const versions = (await versionFiles(io, location)).map(({ version }) => version).reverse();
   for (const version of versions) {
     if (candidates.size === 0) break;
     const metadata =
@@ -182,7 +213,23 @@ export const sweepOrphans = async (
   }
   const doomed = [...candidates.values()];
   if (dryRun) return doomed;
-  for (const uri of doomed) await io.store.remove(uri);
+  await removeAll(io, doomed);
+  await io.store.sweepLeftovers(`${location}/`, before);
+  return doomed;
+};
+
+/** The same for the companion of a table, of whose files only the `named` ones are needed. */
+export const sweepCompanion = async (
+  io: TableIo,
+  location: string,
+  { minAgeMs, dryRun, named }: SweepOptions & { named: ReadonlySet<string> },
+): Promise<readonly Doomed[]> => {
+  const before = io.now() - minAgeMs;
+  const doomed: Doomed[] = [];
+  for await (const { uri, bytes, modifiedMs } of io.store.list(`${location}/`))
+    if (modifiedMs < before && !named.has(uri)) doomed.push({ uri, bytes });
+  if (dryRun) return doomed;
+  await removeAll(io, doomed);
   await io.store.sweepLeftovers(`${location}/`, before);
   return doomed;
 };

@@ -15,6 +15,7 @@ import {
   type Snapshot,
   type TableMetadata,
 } from './metadata.ts';
+import { SUMMARY_PREFIX } from './next-metadata.ts';
 
 /** The world outside: files, the clock (milliseconds), fresh version 4 UUIDs. */
 export type TableIo = {
@@ -221,14 +222,41 @@ export const rememberLive = (state: TableState, files: ReadonlyMap<string, LiveF
   livePaths.set(state, files);
 };
 
+/** Of the properties that repeat a snapshot's keys: that snapshot's sequence number. */
+export const MIRRORED = 'varve.mirrored';
+
+/**
+ * After a rollback behind the snapshot that the properties repeat, they speak of rows that are not there any
+ * more.
+ */
+const refuseRolledBack = ({ location, metadata, properties }: TableState): void => {
+  const mirrored = Number(properties[MIRRORED] ?? Number.NaN);
+  const line = [...ancestry(metadata)].map((snapshot) => snapshot['sequence-number']);
+  const isHeld = metadata.snapshots.some((snapshot) => snapshot['sequence-number'] === mirrored);
+  if (!isHeld && !line.some((sequence) => sequence < mirrored)) return;
+  throw new VarveError(
+    'table_foreign',
+    `${location} was rolled back to a snapshot that does not say up to where it holds the topic, and none ` +
+      'before it is left that does. Roll it to a snapshot that has varve.offsets, or move the table away ' +
+      'and let it be built anew.',
+    { facts: { location, mirrored, current: line[0] ?? null } },
+  );
+};
+
 /**
  * A value that commits carry: from the newest snapshot on main's line that has the key, because a foreign
- * `replace` has none; from the table's properties when all such snapshots have expired.
+ * `replace` has none; from the table's properties when all such snapshots have expired. Throws
+ * `table_foreign` when it can be had from neither.
  */
 export const summaryValue = (state: TableState, key: string): string | null => {
+  let isOurs = false;
   for (const { summary } of ancestry(state.metadata)) {
     const value = summary[key];
     if (value !== undefined) return value;
+    isOurs ||= Object.keys(summary).some((one) => one.startsWith(SUMMARY_PREFIX));
   }
-  return state.properties[key] ?? null;
+  const value = state.properties[key];
+  if (value === undefined) return null;
+  if (!isOurs) refuseRolledBack(state);
+  return value;
 };
