@@ -61,6 +61,7 @@ export const ERROR_KINDS = {
   store_denied: 'stop',
   store_unfit: 'stop',
   engine_failed: 'retry',
+  engine_memory: 'retry',
   internal: 'stop',
 } as const satisfies Record<string, Outcome>;
 

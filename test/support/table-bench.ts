@@ -96,18 +96,18 @@ export class TableBench implements AsyncDisposable {
   #offset = 0;
   #table: ParquetTable | null = null;
 
-  constructor(directory: string, schema: TableSchema) {
+  constructor(directory: string, schema: TableSchema, memoryLimit: string) {
     this.directory = directory;
     this.writer = new EventWriter({ ...schema, name: ['public', 't'] });
     this.location = join(directory, 'tables');
     const scratch = join(directory, 'scratch');
-    this.#engine = new Engine({ memoryLimit: '512MB', threads: 1, directory: scratch, idleMs: 10_000 });
+    this.#engine = new Engine({ memoryLimit, threads: 1, directory: scratch, idleMs: 10_000 });
   }
 
-  static async make(schema: TableSchema = NUMBERS): Promise<TableBench> {
+  static async make(schema: TableSchema = NUMBERS, memoryLimit = '512MB'): Promise<TableBench> {
     const directory = await mkdtemp(join(tmpdir(), 'varve-table-'));
     await mkdir(join(directory, 'scratch'));
-    const bench = new TableBench(directory, schema);
+    const bench = new TableBench(directory, schema, memoryLimit);
     await bench.open();
     return bench;
   }

@@ -5,6 +5,7 @@ import { durably } from '../../crash-point.ts';
 import { asVarveError, VarveError } from '../../errors.ts';
 import type { FeedBatch } from '../../topic/feed.ts';
 import type { CommitReport, DeadRecord, FoldContext, OpenedTable, Upkeep } from '../sink.ts';
+import { addReports, halveBatches } from './fold-parts.ts';
 import { type Change, commit, createTable } from './iceberg/commit.ts';
 import { loadTable, readHint, summaryValue, type TableState } from './iceberg/table-state.ts';
 import { foldChange, isSweepPast, mergeRequest } from './table-fold.ts';
@@ -68,11 +69,28 @@ export class ParquetTable implements OpenedTable {
     return this.#memory.topicId;
   }
 
+  /** What the engine has no memory for at once is folded in parts, unless it must become visible at once. */
+  async commit(batches: readonly FeedBatch[], context: FoldContext, topicId: string): Promise<CommitReport> {
+    try {
+      return await this.#foldSurely(batches, context, topicId);
+    } catch (thrown) {
+      const parts = context.cut.limit === null ? halveBatches(batches) : null;
+      if (parts === null || asVarveError(thrown).kind !== 'engine_memory') throw thrown;
+      const partly = { ...context, snapshot: null, cut: { limit: null, whole: null } };
+      const first = await this.commit(parts[0], partly, topicId);
+      return addReports(first, await this.commit(parts[1], context, topicId));
+    }
+  }
+
   /**
    * Another writer that left the offsets alone (a rewrite by hand, another engine's) costs the work of a
    * merge, not the fold.
    */
-  async commit(batches: readonly FeedBatch[], context: FoldContext, topicId: string): Promise<CommitReport> {
+  async #foldSurely(
+    batches: readonly FeedBatch[],
+    context: FoldContext,
+    topicId: string,
+  ): Promise<CommitReport> {
     for (let tries = 1; ; tries++) {
       const before = printMemory(this.#memory);
       try {

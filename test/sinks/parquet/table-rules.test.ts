@@ -5,7 +5,10 @@ import { test } from 'node:test';
 import { summaryValue } from '../../../src/sinks/parquet/iceberg/table-state.ts';
 import { findTable } from '../../../src/sinks/parquet/summary.ts';
 import type { FoldCut } from '../../../src/sinks/sink.ts';
+import { TYPE } from '../../support/plain-table.ts';
 import { orderAt, TableBench, TOPIC_ID, upkeep, upsert } from '../../support/table-bench.ts';
+import { readTable } from '../../support/table-rows.ts';
+import { NUMBERS } from '../engine/event-batches.ts';
 
 const keyless = (n: number) => {
   const { key: _key, ...event } = upsert(n, n, n);
@@ -65,4 +68,29 @@ test('a snapshot says which moment of the source it is, if it is one, and so it 
   for (let n = 10; n < 20; n++) await commit(n, n, { limit: null, whole: end(n) });
   await upkeep(bench);
   assert.equal(await cut(), end(19));
+});
+
+test('what the engine has no memory for at once is folded in parts; one record too large for it is named', async () => {
+  const columns = NUMBERS.columns.map((column) =>
+    column.name === 'b' ? { ...column, type: TYPE.text } : column,
+  );
+  await using bench = await TableBench.make({ ...NUMBERS, columns }, '128MB');
+  const wide = (n: number, megabytes: number) => {
+    const { row, ...event } = upsert(n, n, n);
+    return bench.batch([
+      { ...event, row: { ...row, b: { string: String(n).repeat(megabytes * 1_000_000) } } },
+    ]);
+  };
+  const report = await bench.table.commit(
+    [1, 2, 3, 4, 5, 6].map((n) => wide(n, 12)),
+    bench.context,
+    TOPIC_ID,
+  );
+  assert.equal(report.opened, 6);
+  const { state } = await readTable(bench.location, 't');
+  assert.ok(state.metadata.snapshots.length > 1, 'it fitted at once, so nothing was shown');
+  await assert.rejects(bench.table.commit([wide(7, 100)], bench.context, TOPIC_ID), {
+    kind: 'engine_memory',
+  });
+  assert.equal(bench.table.offsets().get(0), 6n);
 });

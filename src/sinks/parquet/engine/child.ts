@@ -52,9 +52,17 @@ const engineError = (thrown: unknown): VarveError => {
     );
   const named = /^([A-Z][A-Za-z ]* Error): (.*)/.exec(text);
   if (named === null) return asVarveError(thrown);
-  const isSafe = /^(Out of Memory|IO|Parser|Binder|Catalog|Internal|Invalid Input)/.test(named[1] ?? '');
+  const facts = { memory: settings.memoryLimit, threads: settings.threads };
+  if (named[1] === 'Out of Memory Error')
+    return new VarveError(
+      'engine_memory',
+      `The table engine ran out of its memory, ${settings.memoryLimit}, with the least that it can take at ` +
+        `once: raise table.memory_limit. ${named[2]}`,
+      { facts },
+    );
+  const isSafe = /^(IO|Parser|Binder|Catalog|Internal|Invalid Input)/.test(named[1] ?? '');
   return new VarveError('engine_failed', `The table engine failed: ${isSafe ? named[0] : named[1]}.`, {
-    facts: { memory: settings.memoryLimit, threads: settings.threads },
+    facts,
   });
 };
 
