@@ -109,6 +109,7 @@ const sink = openParquetSink({
     keepNoops: false,
     markDeletes: false,
     truncates: 'close',
+    onIncompatible: 'fail',
     poison: 'dlq',
     lateWindowMs: LATE_WINDOW_MS,
     keepSnapshots: 50,

@@ -13,7 +13,8 @@ const TARGETS: readonly (MergeCase & { target: string })[] = [
   { name: 'merge-100k-uniform', changes: 100_000, keys: 'uniform', target: '<= 4 s at 10M rows' },
 ];
 
-const folderMb = async (folder: string): Promise<number> => {
+/** Of all files below it. */
+export const folderMb = async (folder: string): Promise<number> => {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile());
   const sizes = await Promise.all(

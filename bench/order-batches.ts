@@ -32,14 +32,20 @@ export const SCHEMA_RECORD: SchemaRecord = {
   valueId: VALUE_ID,
 };
 
-export type IdChange = { op: 'c' | 'u' | 'd'; id: number };
+/** `r`: a row of the snapshot that lies before all changes. */
+export type IdChange = { op: 'r' | 'c' | 'u' | 'd'; id: number };
 
 /** Where the topic ends, and the source's log. */
 export type TopicEnd = { offset: bigint; transaction: bigint };
 
-/** The changes in transactions of 1000, behind `end`, which moves. */
-export const makeFeedBatch = (changes: readonly IdChange[], end: TopicEnd): FeedBatch => {
-  const writer = new EnvelopeWriter(envelope, { keyId: KEY_ID, valueId: VALUE_ID }, { tombstones: false });
+type BatchWriter = {
+  /** Adds the changes of one transaction. `first`: ordinal of the first of them. */
+  add(changes: readonly IdChange[], transaction: bigint, first?: number): void;
+  readonly builder: RecordBatchBuilder;
+};
+
+export const makeBatchWriter = (ids = { keyId: KEY_ID, valueId: VALUE_ID }): BatchWriter => {
+  const writer = new EnvelopeWriter(envelope, ids, { tombstones: false });
   const builder = new RecordBatchBuilder();
   const partitions = [builder];
   const change = new Change();
@@ -53,24 +59,33 @@ export const makeFeedBatch = (changes: readonly IdChange[], end: TopicEnd): Feed
     after: null,
     keyChanged: false,
   };
-  const batches: Uint8Array[] = [];
-  for (let from = 0; from < changes.length; from += TRANSACTION_ROWS) {
-    const transaction = ++end.transaction;
+  const add = (changes: readonly IdChange[], transaction: bigint, first = 0): void => {
     const nowUs = BigInt(Date.now()) * 1000n;
+    const isSnapshot = changes[0]?.op === 'r';
     change.begin(
-      { epoch: EPOCH, position: transaction, phase: 1 },
-      { commitTs: nowUs, nowUs, snapshot: 'false' },
+      { epoch: EPOCH, position: transaction, phase: isSnapshot ? 0 : 1 },
+      { commitTs: nowUs, nowUs, snapshot: isSnapshot ? 'true' : 'false' },
     );
     position.txId = Number(transaction);
-    for (const [ordinal, { op, id }] of changes.slice(from, from + TRANSACTION_ROWS).entries()) {
+    for (const [at, { op, id }] of changes.entries()) {
       const cells = makeRow(id, op === 'u' ? `customer-${id} of transaction ${transaction}` : undefined);
       row.op = op;
-      row.ordinal = ordinal;
+      row.ordinal = first + at;
       row.before = op === 'd' ? cells : null;
       row.beforeIsKey = op === 'd';
       row.after = op === 'd' ? null : cells;
       writer.write(partitions, change.setRow(row));
     }
+  };
+  return { add, builder };
+};
+
+/** The changes in transactions of 1000, behind `end`, which moves. */
+export const makeFeedBatch = (changes: readonly IdChange[], end: TopicEnd): FeedBatch => {
+  const { add, builder } = makeBatchWriter();
+  const batches: Uint8Array[] = [];
+  for (let from = 0; from < changes.length; from += TRANSACTION_ROWS) {
+    add(changes.slice(from, from + TRANSACTION_ROWS), ++end.transaction);
     const batch = builder.finish();
     builder.reset();
     batch.set(baseOffsetBytes(Number(end.offset)));

@@ -1,5 +1,5 @@
 // Owns what beginning needs, put together from a pipeline's parts and its opened source.
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { BeginOptions } from './begin.ts';
 import { type TableName, tableText } from './change/schema.ts';
 import type { Config } from './config.ts';
@@ -32,14 +32,14 @@ export const beginOptions = (
   source: Source,
   again: readonly TableName[],
 ): BeginOptions => {
-  const { config, kind, publisher, progress, nowMs, steadyMs, nowUs, packRecords } = parts;
+  const { config, kind, publisher, claims, progress, nowMs, steadyMs, nowUs, packRecords } = parts;
   const rereadTables = new Set(again.map(tableText));
   const outbox = new Outbox({
     publisher,
     prefix: config.topic.prefix,
     block: source.block,
     readAgain: (table) => rereadTables.has(tableText(table)),
-    ...formOf(config, { uuid: randomUUID, onNotice: (notice) => progress.noticed(notice) }),
+    ...formOf(config, { claims, onNotice: (notice) => progress.noticed(notice) }),
     nowUs,
     maxInFlightBytes: MAX_IN_FLIGHT_BYTES,
     pack: packRecords,

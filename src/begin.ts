@@ -9,6 +9,7 @@ import { tableText } from './change/schema.ts';
 import type { Source } from './connector.ts';
 import { type CrashPoint, durably } from './crash-point.ts';
 import { asVarveError, VarveError } from './errors.ts';
+import { refuseForeignOwner } from './owner.ts';
 import { runSnapshot, type SnapshotProgress } from './snapshot/snapshot.ts';
 import { topicName } from './topic/naming.ts';
 import type { Outbox } from './topic/outbox.ts';
@@ -59,20 +60,6 @@ const read = <Body>(publisher: Publisher, key: string): Body | null =>
 
 const readCheckpoint = (publisher: Publisher): Checkpoint | null =>
   read<Checkpoint>(publisher, STATE_KEYS.checkpoint);
-
-type Owner = Pick<BeginOptions, 'name' | 'kind'> & { state: ReadonlyMap<string, string> };
-
-/** Throws `state_foreign` when the state is another pipeline's. */
-export const refuseForeignOwner = ({ name, kind, state }: Owner): void => {
-  const identity = readState<IdentityRecord>(state, STATE_KEYS.identity);
-  if (identity === null || (identity.pipeline === name && identity.kind === kind)) return;
-  throw new VarveError(
-    'state_foreign',
-    `This topic belongs to pipeline ${identity.pipeline} (${identity.kind}), not to ${name} (${kind}). ` +
-      'Give each pipeline its own topic.path, or in Kafka its own topic.prefix.',
-    { facts: { owner: identity.pipeline, name } },
-  );
-};
 
 const refuseForeignState = async ({ name, kind, source, publisher }: BeginOptions): Promise<void> => {
   const state = publisher.state();

@@ -2,9 +2,11 @@
 // tables do otherwise. Knows the words of the file; opens nothing.
 import { z } from 'zod';
 import { type TableName, tableText } from './change/schema.ts';
+import { place, s3Choices } from './config-place.ts';
 import { size } from './config-size.ts';
+import { catalogChoices } from './config-table-catalog.ts';
 import { fileChoices, fileDefaults } from './config-table-files.ts';
-import { isS3, s3Mistake } from './sinks/parquet/s3-place.ts';
+import { isS3 } from './sinks/parquet/s3-place.ts';
 
 const keep = z.strictObject({
   snapshots: z.number().int().min(2).default(100).describe('Table snapshots kept for time travel.'),
@@ -40,6 +42,9 @@ const choices = {
   on_truncate: z
     .enum(['close', 'ignore', 'fail'])
     .describe('A truncate ends every version that stood, is passed over, or stops the table.'),
+  on_incompatible: z
+    .enum(['fail', 'new_column'])
+    .describe("A column's new type that its table's column cannot hold: stop, or a column of its own."),
   on_poison: z
     .enum(['dlq', 'stop'])
     .describe('A record that cannot be folded goes to the dead letters, or stops the table.'),
@@ -52,43 +57,15 @@ const choices = {
 
 const overrides = z.strictObject(choices).partial();
 
-const s3 = z.strictObject({
-  endpoint: z
-    .url({ protocol: /^https?$/, error: 'an address such as http://127.0.0.1:9000' })
-    .refine((text) => !/@|[?#]/.test(text), 'an address alone: credentials come from the AWS chain')
-    .optional()
-    .describe("Address of a store that is not AWS's own."),
-  region: z
-    .string()
-    .regex(/^[a-z0-9-]+$/, 'a region such as eu-central-1')
-    .optional()
-    .describe('Region of the bucket; AWS_REGION or the profile says it if absent.'),
-  path_style: z
-    .boolean()
-    .optional()
-    .describe('The bucket in the path, not in the host name; true where an endpoint is given.'),
-});
-
-/** Null, or what is wrong with where the tables shall lie. */
-const placeMistake = (location: string): string | null => {
-  if (isS3(location)) return s3Mistake(location);
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(location)) return 'a directory, or s3://bucket/prefix';
-  return null;
-};
-
 export const tableSchema = z
   .strictObject({
-    location: z
-      .string()
-      .min(1)
-      .superRefine((location, { addIssue }) => {
-        const mistake = placeMistake(location);
-        if (mistake !== null) addIssue(mistake);
-      })
-      .describe('Directory of the tables, or s3://bucket/prefix: <location>/<schema>/<table>.'),
-    s3: s3
+    location: place.describe('Directory of the tables, or s3://bucket/prefix: <location>/<schema>/<table>.'),
+    s3: s3Choices
       .optional()
       .describe('How the object store of s3:// is reached; credentials are never in the file.'),
+    catalog: catalogChoices
+      .optional()
+      .describe('Through which catalog tables are committed; absent: our own files are the catalog.'),
     memory_limit: size('256MB', '64GB')
       .prefault('512MB')
       .describe('Memory of the merge engine; its process takes some 200 MB more.'),
@@ -103,6 +80,7 @@ export const tableSchema = z
     noop: choices.noop.default('drop'),
     on_delete: choices.on_delete.default('close'),
     on_truncate: choices.on_truncate.default('close'),
+    on_incompatible: choices.on_incompatible.default('fail'),
     on_poison: choices.on_poison.default('dlq'),
     consistent: choices.consistent.default(false),
     keep: choices.keep.default(keep.parse({})),
@@ -119,10 +97,10 @@ export const tableSchema = z
 
 export type TableConfig = Readonly<z.output<typeof tableSchema>>;
 /** How one table is folded. */
-export type TableChoices = Omit<TableConfig, 'location' | 's3' | 'memory_limit' | 'tables'>;
+export type TableChoices = Omit<TableConfig, 'location' | 's3' | 'catalog' | 'memory_limit' | 'tables'>;
 
 /** As the file says it for this table, or for all. */
 export const tableChoices = (config: TableConfig, table: TableName): TableChoices => {
-  const { location: _location, s3: _s3, memory_limit: _limit, tables, ...all } = config;
+  const { location: _place, s3: _s3, catalog: _catalog, memory_limit: _limit, tables, ...all } = config;
   return { ...all, ...tables[tableText(table)] } as TableChoices;
 };

@@ -1,6 +1,8 @@
 // Owns the `topic:` part of a pipeline file: where changes are published, how, and in which format. Knows
 // the words of the file and which of them contradict each other; opens nothing and reaches nobody.
 import { z } from 'zod';
+import { place, s3Choices } from './config-place.ts';
+import { isS3 } from './sinks/parquet/s3-place.ts';
 import type { Formats } from './topic/format.ts';
 
 const LOOPBACK_HOST = /^(127\.\d+\.\d+\.\d+|localhost|::1)$/;
@@ -11,11 +13,11 @@ const TABLE = /^[^.]+\..+$/s;
 const byTable = <Value extends z.ZodType>(value: Value) =>
   z.record(z.string().regex(TABLE, 'a table is written schema.table'), value);
 
-const CLEARTEXT =
+export const CLEARTEXT =
   'would send this secret unencrypted over the network. Add encryption, or say allow_cleartext: true if ' +
   'the network is trusted with it';
 
-const allowCleartext = z
+export const allowCleartext = z
   .boolean()
   .default(false)
   .describe('true: secrets may go unencrypted over the network. Not needed for loopback addresses.');
@@ -37,7 +39,7 @@ const tlsParts = z
     path: ['cert'],
   });
 
-const tls = z
+export const tls = z
   .union([z.boolean(), tlsParts], 'true, false, or {ca, cert, key, key_password, verify}')
   .default(false)
   .transform((asked) => {
@@ -85,7 +87,7 @@ const sasl = z.discriminatedUnion('mechanism', [password, bearer], {
 });
 
 /** An address that nobody can listen in on: encrypted, or of this machine; null: there is none. */
-function isProtected(url: string | null): boolean {
+export function isProtected(url: string | null): boolean {
   const parsed = url === null ? null : URL.parse(url);
   return parsed?.protocol !== 'http:' || isLoopback(parsed.hostname);
 }
@@ -268,7 +270,14 @@ const kafka = z
     oversized: OVERSIZED.default('stop').describe('What becomes of a record that the brokers would refuse.'),
     oversized_overrides: byTable(OVERSIZED).default({}).describe('The same for single tables.'),
     claim_check: z
-      .strictObject({ location: z.string().min(1).describe('Directory of the values that were too large.') })
+      .strictObject({
+        location: place.describe('Directory of the values that were too large, or s3://bucket/prefix.'),
+        s3: s3Choices.optional().describe('How the object store of s3:// is reached.'),
+      })
+      .refine(({ location, s3: said }) => said === undefined || isS3(location), {
+        path: ['s3'],
+        message: 'only where location is s3://bucket/prefix',
+      })
       .nullable()
       .default(null)
       .describe('Where claim_check keeps values.'),
@@ -306,8 +315,8 @@ const kafka = z
     { message: `${CLEARTEXT}`, path: ['sasl'] },
   )
   .refine(
-    ({ oversized, oversized_overrides: of, claim_check: place }) =>
-      place !== null || ![oversized, ...Object.values(of)].includes('claim_check'),
+    ({ oversized, oversized_overrides: of, claim_check: claims }) =>
+      claims !== null || ![oversized, ...Object.values(of)].includes('claim_check'),
     { message: 'claim_check needs claim_check: {location: ...}, where it keeps values', path: ['oversized'] },
   )
   .refine(({ max_transaction_ms: part, transaction_timeout_ms: limit }) => limit >= 2 * part, {
@@ -347,11 +356,11 @@ export const resolveTopic = (
   absolute: (path: string) => string,
 ): TopicConfig => {
   if (topic.kind === 'embedded') return { ...topic, prefix: pipeline, path: absolute(topic.path) };
-  const place = topic.claim_check;
-  const isAddress = place !== null && /^[a-z0-9]+:\/\//.test(place.location);
+  const claims = topic.claim_check;
+  const isBeside = claims !== null && !isS3(claims.location);
   return {
     ...topic,
     prefix: topic.prefix ?? pipeline,
-    claim_check: place === null || isAddress ? place : { location: absolute(place.location) },
+    claim_check: isBeside ? { ...claims, location: absolute(claims.location) } : claims,
   };
 };

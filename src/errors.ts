@@ -60,6 +60,8 @@ export const ERROR_KINDS = {
   store_unreachable: 'retry',
   store_denied: 'stop',
   store_unfit: 'stop',
+  catalog_unreachable: 'retry',
+  catalog_denied: 'stop',
   engine_failed: 'retry',
   engine_memory: 'retry',
   internal: 'stop',

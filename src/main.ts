@@ -1,14 +1,8 @@
-// The roof: arguments -> command -> exit code. The only file that names a connector; it loads one when a file
-// asks.
-import { readFileSync } from 'node:fs';
-import type { Connectors, Context } from './cli/command.ts';
-import { embeddedTopic } from './cli/topic-embedded.ts';
-import { readWords } from './cli/words.ts';
-import { armCrashPoint } from './crash-point.ts';
-import { asVarveError, VarveError } from './errors.ts';
-import { makeScrub } from './secrets.ts';
-import { listen } from './server/http.ts';
-import { provideS3 } from './sinks/parquet/open-store.ts';
+// The roof: which rooms there are. The only file that names a connector, and the only one that loads by name:
+// what a command does not need is not loaded for it, because loading takes longer than most answers.
+import type { Command, Connectors } from './cli/command.ts';
+import { runCommand } from './cli/entry.ts';
+import { VarveError } from './errors.ts';
 
 const CONNECTORS: Connectors = {
   kinds: ['postgres'],
@@ -18,55 +12,23 @@ const CONNECTORS: Connectors = {
   },
 };
 
-const version = (): string => {
-  const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-    version: string;
-  };
-  return manifest.version;
+/** People wait for the answer: these are loaded without the other commands. */
+const QUESTIONS: ReadonlySet<string> = new Set(['asof', 'history', 'diff', 'why']);
+
+const loadCommands = async (name: string): Promise<readonly Command[]> => {
+  if (!QUESTIONS.has(name)) return (await import('./cli/commands.ts')).COMMANDS;
+  (await import('./sinks/parquet/query-start.ts')).startEarly();
+  return (await import('./cli/questions.ts')).QUESTIONS;
 };
 
-/** 0 done, 1 failed, 2 bad configuration or usage, 3 source not ready. */
-const exitCode = (error: VarveError): number => {
-  if (error.outcome === 'usage') return 2;
-  return error.kind === 'source_not_ready' ? 3 : 1;
-};
-
-const dispatch = async (argv: readonly string[], secrets: string[]): Promise<number> => {
-  const words = readWords(argv, version());
-  if ('text' in words) {
-    process.stdout.write(words.text);
-    return words.code;
-  }
-  const context: Context = {
-    ...words.said,
-    connectors: CONNECTORS,
-    topics: async (kind) =>
-      kind === 'kafka' ? (await import('./cli/topic-kafka.ts')).kafkaTopic : embeddedTopic,
-    environment: process.env,
-    version: version(),
-    listen,
-    onSecrets: (found) => secrets.push(...found),
-  };
-  return words.command.run(context);
-};
-
-const main = async (): Promise<void> => {
-  const secrets: string[] = [];
-  provideS3(() => import('./sinks/parquet/store-s3.ts'));
-  if (process.env.VARVE_CRASH_AT) armCrashPoint(process.env.VARVE_CRASH_AT);
-  try {
-    process.exitCode = await dispatch(process.argv.slice(2), secrets);
-  } catch (thrown) {
-    const error = asVarveError(thrown);
-    const scrub = makeScrub(secrets);
-    const sentence = scrub(error.message);
-    if (process.argv.includes('--json'))
-      process.stdout.write(`${JSON.stringify({ error: error.kind, sentence })}\n`);
-    else process.stderr.write(`varve: ${sentence}\n`);
-    if (error.kind === 'internal' && process.env.VARVE_DEBUG)
-      process.stderr.write(`${scrub(String(error.stack))}\n`);
-    process.exitCode = exitCode(error);
-  }
-};
-
-await main();
+await runCommand({
+  commands: loadCommands,
+  connectors: CONNECTORS,
+  topics: async (kind) =>
+    kind === 'kafka'
+      ? (await import('./cli/topic-kafka.ts')).kafkaTopic
+      : (await import('./cli/topic-embedded.ts')).embeddedTopic,
+  listen: async (address, options) => (await import('./server/http.ts')).listen(address, options),
+  prepare: async () =>
+    (await import('./sinks/parquet/open-store.ts')).provideS3(() => import('./sinks/parquet/store-s3.ts')),
+});

@@ -4,6 +4,7 @@ import type { Config } from './config.ts';
 import type { Source } from './connector.ts';
 import type { Progress } from './progress.ts';
 import type { Sink } from './sinks/sink.ts';
+import type { ClaimStore } from './topic/envelope-oversized.ts';
 import type { Feed } from './topic/feed.ts';
 import type { Publisher } from './topic/publisher.ts';
 import type { TakenRecords } from './topic/record-batch.ts';
@@ -18,6 +19,8 @@ export type PipelineParts = {
   onWriter?: () => Promise<void>;
   /** Called when somebody else is, and this process waits. */
   onStandBy?: () => void;
+  /** Null: no place was named for values that no topic takes. */
+  claims: ClaimStore | null;
   feed: Feed;
   /** Null: topic only. */
   sink: Sink | null;

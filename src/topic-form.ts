@@ -2,23 +2,16 @@
 import { type TableName, tableText } from './change/schema.ts';
 import type { Config } from './config.ts';
 import type { TopicConfig } from './config-topic.ts';
-import { openLocalStore, toFileUri } from './sinks/parquet/store-local.ts';
 import type { ClaimStore } from './topic/envelope-oversized.ts';
 import type { OutboxNotice, OutboxOptions } from './topic/outbox-options.ts';
 import type { SubjectStrategy } from './topic/subject.ts';
-
-/** Values under a directory, one file each, found by their URLs. */
-const claimsIn = (directory: string, uuid: () => string): ClaimStore => {
-  const store = openLocalStore(directory, { uuid });
-  const locate = (name: string): string => `${toFileUri(directory)}/${name}`;
-  return { locate, put: (name, value) => store.write(locate(name), value) };
-};
 
 /** An embedded topic files a schema under its text. */
 export const subjectsOf = (topic: TopicConfig): SubjectStrategy =>
   topic.kind === 'kafka' ? topic.registry.subject_strategy : 'topic_name';
 
-type FormParts = { uuid: () => string; onNotice: (notice: OutboxNotice) => void };
+/** `claims`: where `claim_check` keeps values; null where the file names no place. */
+type FormParts = { claims: ClaimStore | null; onNotice: (notice: OutboxNotice) => void };
 
 type Form = Pick<
   OutboxOptions,
@@ -33,16 +26,16 @@ type Form = Pick<
   | 'onNotice'
 >;
 
-export const formOf = ({ topic }: Config, { uuid, onNotice }: FormParts): Form => {
+export const formOf = ({ topic }: Config, { claims, onNotice }: FormParts): Form => {
   const { names, tombstones, skip, transaction_topic: transactionTopic } = topic.format;
   const form: Form = { names, tombstones, skip, transactionTopic, onNotice };
   if (topic.kind === 'embedded') return form;
-  const { partitions, partition_overrides, oversized, oversized_overrides, claim_check } = topic;
+  const { partitions, partition_overrides, oversized, oversized_overrides } = topic;
   return {
     ...form,
     subjects: subjectsOf(topic),
     partitionsOf: (table: TableName) => partition_overrides[tableText(table)] ?? partitions,
     oversizedOf: (table: TableName) => oversized_overrides[tableText(table)] ?? oversized,
-    ...(claim_check === null ? {} : { claims: claimsIn(claim_check.location, uuid) }),
+    ...(claims === null ? {} : { claims }),
   };
 };

@@ -219,6 +219,16 @@ test('claim_check needs a place, which is beside the file', async () => {
   assert.equal(await place('s3://bucket/large'), 's3://bucket/large');
 });
 
+test('where claim_check keeps values is a place that can be opened', async () => {
+  const claims = (claim_check: object): object => ({ oversized: 'claim_check', claim_check });
+  await refuse(claims({ location: 'gs://bucket' }), /claim_check\.location: a directory, or s3:/);
+  await refuse(claims({ location: 's3://B' }), /claim_check\.location: "B" is no name of a bucket/);
+  const s3 = { endpoint: 'http://127.0.0.1:9000' };
+  await refuse(claims({ location: './x', s3 }), /claim_check\.s3: only where location is s3:/);
+  const { topic } = await load({ topic: { ...minimal, ...claims({ location: 's3://bucket/x', s3 }) } });
+  assert.deepEqual(topic.kind === 'kafka' && topic.claim_check, { location: 's3://bucket/x', s3 });
+});
+
 test('rules of columns', async () => {
   const { columns } = await load({
     columns: {

@@ -1,17 +1,12 @@
-// What a pipeline file says about the form of what is published reaches who publishes, table by table; and
-// values that are too large are kept as files under their URLs.
+// What a pipeline file says about the form of what is published reaches who publishes, table by table.
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Config } from '../src/config.ts';
 import { topicSchema } from '../src/config-topic.ts';
 import { formOf } from '../src/topic-form.ts';
 
 const parse = (topic: object): Config => ({ topic: topicSchema.parse(topic) }) as unknown as Config;
-const PARTS = { uuid: randomUUID, onNotice: () => undefined };
+const PARTS = { claims: null, onNotice: () => undefined };
 const KAFKA = { kind: 'kafka', brokers: ['127.0.0.1:9092'], registry: { url: 'http://127.0.0.1:8081' } };
 
 test('tables have their own numbers of partitions and their own policies', () => {
@@ -46,19 +41,4 @@ test('the embedded topic has one partition and takes everything', () => {
   assert.equal(formOf(parse({ ...KAFKA, registry: byRecord }), PARTS).subjects, 'record_name');
   const form = formOf(parse({ kind: 'embedded' }), PARTS);
   assert.deepEqual([form.partitionsOf, form.oversizedOf, form.claims], [undefined, undefined, undefined]);
-});
-
-test('a kept value is a file that its URL names; kept again, it is replaced', async (t) => {
-  const location = await mkdtemp(join(tmpdir(), 'varve-claims-'));
-  t.after(() => rm(location, { recursive: true }));
-  const { claims } = formOf(
-    parse({ ...KAFKA, tls: false, oversized: 'claim_check', claim_check: { location } }),
-    PARTS,
-  );
-  assert.ok(claims);
-  const name = 'shop.public.t/00000001.000000000000000000000005.1.000000000000-new';
-  for (const text of ['first', 'second']) {
-    await claims.put(name, new TextEncoder().encode(text));
-    assert.equal(await readFile(new URL(claims.locate(name)), 'utf8'), text);
-  }
 });

@@ -49,6 +49,7 @@ export const assemble = async (
   const publisher = await topics.openPublisher(config, onFull);
   try {
     const feed = await openFeed(context, config);
+    const claims = (await topics.openClaims?.(config)) ?? null;
     const ours: Graveyard = {
       ensureTopic: (name, settings) => publisher.ensureTopic(name, settings),
       write: (write) => publisher.write(write),
@@ -62,6 +63,7 @@ export const assemble = async (
       kind: kindOf(config),
       source: () => openSource(context, config, (table) => newestSchema(config, publisher, table)),
       publisher,
+      claims,
       feed,
       sink,
       joinWorkers: topics.joinWorkers?.(config) ?? null,
@@ -75,6 +77,7 @@ export const assemble = async (
     const close = async (): Promise<void> => {
       await sink?.close();
       await burial.close();
+      claims?.close();
       await feed.close();
       await publisher.close();
     };

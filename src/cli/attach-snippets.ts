@@ -7,8 +7,12 @@ export type ObjectStore = { endpoint: string | null; region: string | null; path
 export type Attachment = {
   /** What the engine calls the catalog: the pipeline's name. */
   catalog: string;
-  /** URL of the running pipeline's catalog; null: by path. */
+  /** URL of the running pipeline's catalog, or of the one that it commits through; null: by path. */
   rest: string | null;
+  /** What that catalog calls all of its tables. */
+  warehouse: string;
+  /** True: the catalog is another service's, and only it knows the newest metadata file. */
+  isServed: boolean;
   /** URI of the directory of all tables. */
   root: string;
   /** Null: `root` is on this machine. */
@@ -67,7 +71,7 @@ const prefixed = (prefix: string, entries: Readonly<Record<string, string>>): [s
   Object.entries(entries).map(([key, value]) => [`${prefix}${key}`, value]);
 
 const spark = (attachment: Attachment): string => {
-  const { catalog, rest, root, store, namespace, name } = attachment;
+  const { catalog, rest, warehouse, root, store, namespace, name } = attachment;
   const { spark: version, scala, iceberg, hadoop } = SPARK;
   const packages = [`org.apache.iceberg:iceberg-spark-runtime-${version}_${scala}:${iceberg}`];
   if (store !== null && rest !== null) packages.push(`org.apache.iceberg:iceberg-aws-bundle:${iceberg}`);
@@ -75,7 +79,7 @@ const spark = (attachment: Attachment): string => {
   const own = `spark.sql.catalog.${catalog}`;
   const settings: [string, string][] = [[own, 'org.apache.iceberg.spark.SparkCatalog']];
   if (rest === null) settings.push([`${own}.type`, 'hadoop'], [`${own}.warehouse`, root]);
-  else settings.push([`${own}.type`, 'rest'], [`${own}.uri`, rest], [`${own}.warehouse`, catalog]);
+  else settings.push([`${own}.type`, 'rest'], [`${own}.uri`, rest], [`${own}.warehouse`, warehouse]);
   if (store !== null && rest !== null) settings.push(...prefixed(`${own}.`, javaStore(store)));
   if (store !== null && rest === null) settings.push(...prefixed('spark.hadoop.', hadoopStore(store)));
   const lines = [
@@ -88,7 +92,7 @@ const spark = (attachment: Attachment): string => {
 
 /** A catalog file of the server, then a statement. */
 const trino = (attachment: Attachment): string => {
-  const { catalog, rest, store, namespace, name } = attachment;
+  const { catalog, rest, warehouse, store, namespace, name } = attachment;
   const properties: [string, string][] = [['connector.name', 'iceberg']];
   if (rest === null) {
     properties.push(['iceberg.register-table-procedure.enabled', 'true']);
@@ -96,7 +100,7 @@ const trino = (attachment: Attachment): string => {
     properties.push(
       ['iceberg.catalog.type', 'rest'],
       ['iceberg.rest-catalog.uri', rest],
-      ['iceberg.rest-catalog.warehouse', catalog],
+      ['iceberg.rest-catalog.warehouse', warehouse],
       ['iceberg.rest-catalog.case-insensitive-name-matching', 'true'],
     );
   }
@@ -122,10 +126,10 @@ const trino = (attachment: Attachment): string => {
 };
 
 const flink = (attachment: Attachment): string => {
-  const { catalog, rest, root, store, namespace, name } = attachment;
+  const { catalog, rest, warehouse, root, store, namespace, name } = attachment;
   const options: [string, string][] = [['type', 'iceberg']];
   if (rest === null) options.push(['catalog-type', 'hadoop'], ['warehouse', root]);
-  else options.push(['catalog-type', 'rest'], ['uri', rest], ['warehouse', catalog]);
+  else options.push(['catalog-type', 'rest'], ['uri', rest], ['warehouse', warehouse]);
   if (store !== null && rest !== null) options.push(...Object.entries(javaStore(store)));
   const created = options.map(([key, value]) => `  ${ordinary(key)} = ${ordinary(value)}`).join(',\n');
   const hadoop = store !== null && rest === null ? Object.entries(hadoopStore(store)) : [];
@@ -138,7 +142,7 @@ const flink = (attachment: Attachment): string => {
 };
 
 const duckdb = (attachment: Attachment): string => {
-  const { catalog, rest, store, namespace, name } = attachment;
+  const { catalog, rest, warehouse, store, namespace, name } = attachment;
   const lines = ['INSTALL iceberg;', 'LOAD iceberg;'];
   if (store !== null) {
     const { host, isTls } = endpointHost(store.endpoint ?? '');
@@ -151,14 +155,14 @@ const duckdb = (attachment: Attachment): string => {
   let from = `iceberg_scan(${ordinary(plainPath(tableRoot(attachment)))})`;
   if (rest !== null) {
     const parts = ['TYPE iceberg', `ENDPOINT ${ordinary(rest)}`, `AUTHORIZATION_TYPE 'none'`];
-    lines.push(`ATTACH ${ordinary(catalog)} AS ${quoted('"', catalog)} (${parts.join(', ')});`);
+    lines.push(`ATTACH ${ordinary(warehouse)} AS ${quoted('"', catalog)} (${parts.join(', ')});`);
     from = quoted('"', catalog, namespace, name);
   }
   return [...lines, `${select(attachment, from)};`].join('\n');
 };
 
 const pyiceberg = (attachment: Attachment): string => {
-  const { catalog, rest, store, namespace, name, hasHistory } = attachment;
+  const { catalog, rest, warehouse, store, namespace, name, hasHistory } = attachment;
   const properties: Record<string, string> = {};
   if (store !== null && store.endpoint !== null) properties['s3.endpoint'] = store.endpoint;
   if (store !== null && store.region !== null) properties['s3.region'] = store.region;
@@ -180,7 +184,7 @@ const pyiceberg = (attachment: Attachment): string => {
           `catalog = load_catalog(${JSON.stringify(catalog)}, **${JSON.stringify({
             type: 'rest',
             uri: rest,
-            warehouse: catalog,
+            warehouse,
             ...properties,
           })})`,
           `table = catalog.load_table((${JSON.stringify(namespace)}, ${JSON.stringify(name)}))`,
@@ -190,9 +194,17 @@ const pyiceberg = (attachment: Attachment): string => {
   return [...open, `for row in ${scan}:`, '    print(row)'].join('\n');
 };
 
+/** Where a path would show an older version, and the catalog's words hold secrets. */
+const servedElsewhere = (engine: string, { rest, warehouse, namespace, name }: Attachment): string =>
+  [
+    `-- ${engine} takes the catalog's credentials, or the object store's, in the statement: attach it to`,
+    `-- ${rest}, warehouse ${warehouse}, table ${namespace}.${name}, as its manual says.`,
+  ].join('\n');
+
 /** Its catalogs want the object store's keys in the statement, so there it goes by path. */
 const clickhouse = (attachment: Attachment): string => {
   const { catalog, rest, store, namespace, name } = attachment;
+  if (attachment.isServed) return servedElsewhere('ClickHouse', attachment);
   if (store !== null) {
     const [, bucket = '', prefix = ''] = /^s3:\/\/([^/]+)\/?(.*)$/.exec(tableRoot(attachment)) ?? [];
     const endpoint = store.endpoint ?? `https://s3.${store.region ?? 'us-east-1'}.amazonaws.com`;
@@ -213,6 +225,7 @@ const clickhouse = (attachment: Attachment): string => {
 /** Snowflake reaches neither this machine's files nor its loopback address. */
 const snowflake = (attachment: Attachment): string => {
   const { catalog, root, store, namespace, name, version } = attachment;
+  if (attachment.isServed) return servedElsewhere('Snowflake', attachment);
   if (store === null)
     return [
       "-- Snowflake does not reach this machine's files: put the tables where it does,",

@@ -13,12 +13,21 @@ import { openFeed } from './open-topic.ts';
 import { knownTables, tableTopic } from './table-topic.ts';
 
 const ANSWER_MS = 2000;
+const SERVED = "what that catalog wants of who asks (a token, ..) is each engine's own to give";
 
 /** Null: by path. */
-const restOf = ({ flags }: Context, { file, http }: Config): string | null => {
+const restOf = ({ flags }: Context, { file, http, table }: Config): string | null => {
   const { by } = flags;
   if (by !== undefined && by !== 'rest' && by !== 'path')
     throw new VarveError('usage', `--by is rest or path, not ${by}.`);
+  const served = table?.catalog?.uri;
+  if (served !== undefined && by === 'path')
+    throw new VarveError(
+      'usage',
+      `${file} commits its tables through the catalog at ${served}: no path tells which version is the ` +
+        'newest. Leave --by path out.',
+    );
+  if (served !== undefined) return served;
   if (by === 'path' || (by === undefined && http === undefined)) return null;
   if (http !== undefined) return `http://${http.listen}`;
   throw new VarveError(
@@ -65,6 +74,8 @@ const chooseTable = async (context: Context, config: Config): Promise<Chosen> =>
         others: all.filter(([other]) => other !== topic).map(([, other]) => tableText(other.table)),
         attachment: {
           catalog: config.name,
+          warehouse: tables.catalog === undefined ? config.name : (tables.catalog.warehouse ?? ''),
+          isServed: tables.catalog !== undefined,
           root: location.slice(0, -`/${namespace}/${name}`.length),
           store: storeOf(tables),
           namespace,
@@ -121,6 +132,7 @@ export const attach: Command = {
     }
     if (others.length > 0) output.note(`the same with TABLE: ${others.join(', ')}`);
     if (rest === null) output.note('by path: what is committed later is seen by who opens the table again');
+    else if (attachment.isServed) output.note(SERVED);
     else if (!(await answers(rest, config.name)))
       output.note(`nobody answers at ${rest}: varve run ${config.file} does; without it, say --by path`);
     return 0;

@@ -22,6 +22,7 @@ const rulesOf = (choices: TableChoices): Omit<TableRules, 'files'> => ({
   keepNoops: choices.mode === 'scd2' && choices.noop === 'keep',
   markDeletes: choices.mode === 'scd2' && choices.on_delete === 'close_and_mark',
   truncates: choices.on_truncate,
+  onIncompatible: choices.on_incompatible,
   poison: choices.on_poison,
   keepSnapshots: choices.keep.snapshots,
   keepSnapshotsMs: choices.keep.age_ms,

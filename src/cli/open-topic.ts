@@ -1,8 +1,8 @@
 // Owns opening a pipeline's topic as its file says: the writing end, of which there is one, and the reading
 // end.
-import { refuseForeignOwner } from '../begin.ts';
 import type { TableName, TableSchema } from '../change/schema.ts';
 import type { Config } from '../config.ts';
+import { refuseForeignOwner } from '../owner.ts';
 import { schemaRecords } from '../sinks/fold.ts';
 import type { Feed } from '../topic/feed.ts';
 import { topicName } from '../topic/naming.ts';

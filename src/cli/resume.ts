@@ -1,10 +1,11 @@
 // Owns `varve resume`: mends a stopped pipeline whose history has a hole, or whose topic has a transaction
 // that nobody will end. Each repair says what it did.
-import { acceptGap, refuseForeignOwner } from '../begin.ts';
+import { acceptGap } from '../begin.ts';
 import { beginOptions } from '../begin-options.ts';
 import type { Config } from '../config.ts';
 import type { Source } from '../connector.ts';
 import { VarveError } from '../errors.ts';
+import { refuseForeignOwner } from '../owner.ts';
 import { type Checkpoint, readState, STATE_KEYS } from '../topic/state.ts';
 import { becomeWriter } from '../topic-writer.ts';
 import { assemble } from './assemble.ts';

@@ -9,11 +9,15 @@ import type { SaidMoment } from './moment.ts';
 /** The table's columns as the source had and named them at a schema record; null: as the table has them. */
 const shapeOf = (layout: TableLayout, record: SchemaRecord | null): TableLayout => {
   if (record === null) return layout;
+  const seen = new Set<string>();
   const had = record.columns.flatMap((column): IcebergField[] => {
     const field = fieldOfColumn(layout, column);
     if (field === null) return [];
-    // A name that is Varve's own stays what the table calls it.
-    return [isOwnColumn(column.name.toLowerCase()) ? field : { ...field, name: column.name }];
+    const name = column.name.toLowerCase();
+    // A name that is Varve's own, or differs from another's by case alone, stays what the table calls it.
+    const isTaken = isOwnColumn(name) || seen.has(name);
+    seen.add(name);
+    return [isTaken ? field : { ...field, name: column.name }];
   });
   const ids = new Set(had.map(({ id }) => id));
   const key = layout.fields.filter(({ id }) => layout.key.includes(id) && !ids.has(id));

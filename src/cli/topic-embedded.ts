@@ -44,6 +44,7 @@ export const embeddedTopic: TopicKind = {
   },
   openFeed: (config) => openEmbeddedFeed({ path: ofEmbedded(config).path }),
   openGraveyard: null,
+  openClaims: null,
   joinWorkers: null,
   findRunner: (config) => findHolder(ofEmbedded(config).path),
   check: async () => [],

@@ -10,6 +10,7 @@ import type { JoinWorkers } from '../workers.ts';
 import { HOUR_MS } from './command.ts';
 import { ofKafka, openClient, openEnd } from './kafka-client.ts';
 import { abortKafkaHanging, checkKafka, planKafkaReset } from './kafka-own-topics.ts';
+import { checkClaims, openClaims } from './topic-claims.ts';
 import type { TopicKind } from './topic-kind.ts';
 
 type Delivery = KafkaPublisherOptions['delivery'];
@@ -58,13 +59,17 @@ const joinWorkers =
 export const kafkaTopic: TopicKind = {
   openPublisher: (config) => openPublisher(config, ofKafka(config).delivery),
   openGraveyard,
+  openClaims: (config) => openClaims(ofKafka(config).claim_check),
   joinWorkers,
   openFeed: (config) =>
     openEnd(config, (client, registry) =>
       openKafkaFeed({ client, prefix: ofKafka(config).prefix, schema: (id) => registry.schema(id) }),
     ),
   findRunner: async () => undefined,
-  check: checkKafka,
+  check: async (config) => [
+    ...(await checkKafka(config)),
+    ...(await checkClaims(ofKafka(config).claim_check)),
+  ],
   abortHanging: abortKafkaHanging,
   planReset: planKafkaReset,
 };

@@ -5,6 +5,7 @@ import type { Graveyard } from '../topic/dead-letters.ts';
 import type { Feed } from '../topic/feed.ts';
 import type { Publisher } from '../topic/publisher.ts';
 import type { JoinWorkers } from '../workers.ts';
+import type { OpenedClaims } from './topic-claims.ts';
 
 /** Process id of the one that writes now; null: nobody does; undefined: this cannot be seen from here. */
 type Runner = string | null | undefined;
@@ -19,6 +20,8 @@ export type TopicKind = {
   openFeed(config: Config): Promise<Feed>;
   /** Where a process may write dead letters that is not the one writer; null: who folds is always that. */
   openGraveyard: ((config: Config) => Promise<Graveyard>) | null;
+  /** Where values are kept that the topics do not take; null: they take everything. */
+  openClaims: ((config: Config) => Promise<OpenedClaims | null>) | null;
   /** Null: the topic is one process's, and so are the tables. */
   joinWorkers: ((config: Config) => JoinWorkers) | null;
   findRunner(config: Config): Promise<Runner>;

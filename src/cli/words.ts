@@ -3,27 +3,27 @@
 import { parseArgs } from 'node:util';
 import { VarveError } from '../errors.ts';
 import type { Command, Context } from './command.ts';
-import { COMMANDS } from './commands.ts';
 import { makeOutput } from './output.ts';
 
 type Said =
   | { text: string; code: number }
   | { command: Command; said: Pick<Context, 'arguments' | 'flags' | 'output' | 'usage'> };
 
-const help = (): string => {
-  const width = Math.max(...COMMANDS.map(({ usage }) => usage.length));
-  const lines = COMMANDS.map(({ usage, summary }) => `  varve ${usage.padEnd(width)}  ${summary}`);
+const help = (commands: readonly Command[]): string => {
+  const width = Math.max(...commands.map(({ usage }) => usage.length));
+  const lines = commands.map(({ usage, summary }) => `  varve ${usage.padEnd(width)}  ${summary}`);
   return ['Varve keeps every committed change of a database, and loses none.', '', ...lines, ''].join('\n');
 };
 
-/** Throws `usage`. */
-export const readWords = (argv: readonly string[], version: string): Said => {
+/** `commands`: all that it may be. Throws `usage`. */
+export const readWords = (argv: readonly string[], commands: readonly Command[], version: string): Said => {
   const [name, ...rest] = argv;
   if (name === undefined || name === 'help' || name === '--help' || name === '-h')
-    return { text: help(), code: name === undefined ? 2 : 0 };
+    return { text: help(commands), code: name === undefined ? 2 : 0 };
   if (name === '--version') return { text: `${version}\n`, code: 0 };
-  const command = COMMANDS.find((known) => known.name === name);
-  if (command === undefined) throw new VarveError('usage', `varve has no command ${name}.\n\n${help()}`);
+  const command = commands.find((known) => known.name === name);
+  if (command === undefined)
+    throw new VarveError('usage', `varve has no command ${name}.\n\n${help(commands)}`);
   const options = {
     ...command.options,
     json: { type: 'boolean' as const },

@@ -3,7 +3,7 @@
 import { tableText } from '../change/schema.ts';
 import { asVarveError } from '../errors.ts';
 import type { PipelineParts } from '../pipeline-parts.ts';
-import { directoryName, metadataFile } from '../sinks/parquet/layout.ts';
+import { directoryName } from '../sinks/parquet/layout.ts';
 import type { TablePlace } from '../sinks/parquet/open-store.ts';
 import { findTable } from '../sinks/parquet/summary.ts';
 import { readState, type SchemaRecord } from '../topic/state.ts';
@@ -92,7 +92,7 @@ export const openCatalogTables = ({
       for (let look = 1; look <= LOOKS; look++) {
         const found = await find(table);
         if (found === null) return null;
-        const uri = metadataFile(found.state.location, found.state.version);
+        const uri = found.state.file;
         const bytes = await found.io.store.read(uri);
         if (bytes !== null) return { uri, text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) };
       }

@@ -14,6 +14,8 @@ test.after(() => server[Symbol.asyncDispose]());
 const REST = 'http://127.0.0.1:7077';
 const LOCAL: Attachment = {
   catalog: 'shop',
+  warehouse: 'shop',
+  isServed: false,
   rest: REST,
   root: "file:///data/it's $HOME",
   store: null,

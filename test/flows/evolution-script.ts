@@ -48,8 +48,8 @@ export const COLUMNS = [
   '2 num decimal(12, 2)',
   '3 label string',
   '4 gone string',
-  '5 twice__5 string',
-  '6 kind__6 string',
+  '5 twice__2 string',
+  '6 kind__2 string',
   '7 zz int',
   '20 added int',
   '21 twice string',
@@ -57,7 +57,7 @@ export const COLUMNS = [
   '23 late int',
 ];
 export const COMPARED = [
-  ...['id', 'num', 'label', 'gone', 'twice__5', 'kind__6', 'zz', 'added', 'twice', 'kind', 'late'],
+  ...['id', 'num', 'label', 'gone', 'twice__2', 'kind__2', 'zz', 'added', 'twice', 'kind', 'late'],
   ...['_closed_by', '_incomplete'],
 ];
 export const ROWS = [

@@ -1,6 +1,7 @@
 // Columns that come, go and change: the table follows, old rows keep their values, and rows that changed
 // without events stop the pipeline until they are read again.
 import assert from 'node:assert/strict';
+import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { atLevel } from '../support/level.ts';
@@ -82,7 +83,7 @@ const REWRITES = {
   },
   other: {
     ddl: 'alter table other alter v type int using length(v)',
-    columns: ['1 id int', '2 v__2 string', '15 v int'],
+    columns: ['1 id int', '2 v string', '15 v__2 int'],
     rows: ['1 one null u', '2 two null u', '1 null 3 null', '2 null 3 u', '2 null 4 null'],
   },
 } as const;
@@ -100,6 +101,10 @@ test('rows rewritten without events stop the pipeline; a snapshot of their table
   const refused = await pipeline.run(UNTIL, 1);
   assert.match(refused.stderr, /table_stale/);
   await pipeline.run(['snapshot', 'pipeline.yaml', ...names.map((name) => `public.${name}`)]);
+  const stopped = await pipeline.run(UNTIL, 1);
+  assert.match(stopped.stderr, /schema_incompatible/);
+  assert.match(stopped.stderr, /column v of public.other is int now, .* \(v string\)/);
+  await appendFile(pipeline.file, '  tables: {"public.other": {on_incompatible: new_column}}\n');
   for (const name of names)
     await server.query(`update ${name} set v = ${name === 'other' ? 4 : "'zwei'"} where id = 2`);
   await pipeline.run(UNTIL);
@@ -110,4 +115,24 @@ test('rows rewritten without events stop the pipeline; a snapshot of their table
     const compared = columns.map((column) => column.split(' ')[1] as string);
     assert.deepEqual(rowTexts(found, [...compared, '_closed_by']), rows, name);
   }
+});
+
+test('asof shows the columns of the moment, by the names that they had', async () => {
+  await using server = await startPostgres();
+  await server.query('create table twins (id int primary key, a int, "A" int, gone int)');
+  await server.query('insert into twins values (1, 1, 2, 3)');
+  await using pipeline = await makePipeline({ url: server.url });
+  await pipeline.run(UNTIL);
+  await server.query('alter table twins rename a to b; alter table twins drop gone, add gone text');
+  await server.query("update twins set gone = 'x'");
+  await pipeline.run(UNTIL);
+  const { rows } = await readTable(join(pipeline.directory, 'tables'), 'twins');
+  const shown = async (order: string): Promise<object> => {
+    const { stdout } = await pipeline.run(['asof', 'pipeline.yaml', 'twins', '--at', order, '--json']);
+    const row = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Record<string, unknown>;
+    const own = /^(_|valid_|is_current)/;
+    return Object.fromEntries(Object.entries(row).filter(([name]) => !own.test(name)));
+  };
+  assert.deepEqual(await shown(`${rows[0]?._order}`), { id: 1, a: 1, A: 2, gone: 3 });
+  assert.deepEqual(await shown(`${rows[1]?._order}`), { id: 1, b: 1, A: 2, gone: 'x' });
 });

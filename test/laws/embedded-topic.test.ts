@@ -163,6 +163,32 @@ test('topics that no sink reads keep to the bounds without a release', async () 
   await publisher.close();
 });
 
+const DAY_MS = 86_400_000;
+
+/** What is left after `runs` processes, each of which writes one record on its day and ends at once. */
+const leftOfRuns = async (name: string, runs: readonly number[]): Promise<bigint> => {
+  for (const day of runs) {
+    const publisher = await openHere(name, {
+      retention: { ageMs: 7 * DAY_MS },
+      now: () => day * DAY_MS,
+      hold: () => false,
+    });
+    await publisher.ensureTopic('a', { partitions: 1 });
+    await publisher.write({ slices: [sliceOf('a', [String(day)])], state: [] });
+    await publisher.close();
+  }
+  const feed = await openEmbeddedFeed({ path: join(home, name) });
+  const { start, end } = await feed.ends('a', 0);
+  await feed.close();
+  return end - start;
+};
+
+test('runs too short to come back to it drop what is too old, too', async () => {
+  const runs = Array.from({ length: 30 }, (_, day) => 100 + day);
+  const left = await leftOfRuns('short-runs', runs);
+  assert.ok(left >= 7n && left <= 9n, `${left} records are left`);
+});
+
 test('a reader that retention overtakes is told offset_lost and nothing else', {
   timeout: 60_000,
 }, async () => {

@@ -30,6 +30,7 @@ export const deliveries = (events: readonly Event[], barriers: readonly Barrier[
 
 const images: Images<Image> = {
   same: imagesEqual,
+  seenAt: (image) => image,
   carry: (previous, partial, columns) => ({
     values: partial.values.map((value, at) =>
       columns.includes(at) ? (previous?.values[at] ?? null) : value,

@@ -17,6 +17,7 @@ export const REQUIRED_COMPONENTS = [
   'kafka',
   'schema registry',
   's3',
+  'nessie',
 ] as const;
 
 export type ComponentUse = { readonly component: string; readonly version: string; readonly test: string };

@@ -100,6 +100,18 @@ export const ensureArchive = (name: string, artifact: string): Promise<string> =
     return only !== undefined && more.length === 0 ? join(content, only) : content;
   });
 
+/** The path of one artifact `group:artifact:version:type:classifier`, as it is, in `<cache>/<name>`. */
+export const ensureArtifact = async (name: string, artifact: string): Promise<string> => {
+  const folder = await makeOnce(join(cacheFolder, name), async (draft) => {
+    const target = join(draft, 'artifact');
+    await maven(draft, [`${PLUGIN}:copy`, `-Dartifact=${artifact}`, `-DoutputDirectory=${target}`]);
+    return target;
+  });
+  const [file] = await readdir(folder);
+  if (file === undefined) throw new Error(`${folder} is empty; remove the folder and run again.`);
+  return join(folder, file);
+};
+
 /** The jars of a folder as one class path, in the same order each time: a class archive is for one order. */
 export const classPath = async (folder: string): Promise<string> => {
   const jars = (await readdir(folder)).filter((name) => name.endsWith('.jar')).sort();
@@ -113,8 +125,8 @@ const maven = async (folder: string, args: readonly string[]): Promise<void> => 
   } catch (cause) {
     const { stdout = '', stderr = '' } = cause as { stdout?: string; stderr?: string };
     throw new Error(
-      'Kafka and the schema registry come by Maven: it needs "mvn" on the PATH (Debian: maven) and a ' +
-        `repository that it reaches. It said:\n${stdout}${stderr || cause}`,
+      'Kafka, the schema registry and Nessie come by Maven: it needs "mvn" on the PATH (Debian: maven) ' +
+        `and a repository that it reaches. It said:\n${stdout}${stderr || cause}`,
       { cause },
     );
   }

@@ -16,7 +16,7 @@ export const until = async (what: () => Promise<boolean>): Promise<void> => {
   }
 };
 
-/** The same while a process works on it: its end, of which nothing more comes, is an error with what it said. */
+/** The same while a process works on it: its end is an error, with what it said. */
 export const untilBy = async ({ child, finished }: Running, what: () => Promise<boolean>): Promise<void> => {
   await until(async () => {
     const isOver = child.exitCode !== null || child.signalCode !== null;

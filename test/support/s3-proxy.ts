@@ -1,5 +1,5 @@
-// An HTTP proxy in front of a real S3 server that does wrong as it is told: refuses, answers wrongly before
-// or after the work is done, cuts, damages, falls silent. Knows no object.
+// An HTTP proxy in front of a real S3 server, or a catalog, that does wrong as it is told: refuses, answers
+// wrongly before or after the work is done, cuts, damages, falls silent. Knows no object.
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestS3 } from './s3.ts';
@@ -94,7 +94,7 @@ const spoil = (fault: S3Fault, answer: Answer, response: ServerResponse): void =
   }
 };
 
-export const startS3Proxy = async (server: TestS3): Promise<S3Proxy> => {
+export const startS3Proxy = async (server: Pick<TestS3, 'port'>): Promise<S3Proxy> => {
   const calls: S3Call[] = [];
   const proxy: { plan: S3Plan } = { plan: () => null };
   const serve = async (incoming: IncomingMessage, response: ServerResponse): Promise<void> => {

@@ -68,6 +68,7 @@ export const RULES: TableRules = {
   keepNoops: false,
   markDeletes: false,
   truncates: 'close',
+  onIncompatible: 'fail',
   poison: 'dlq',
   lateWindowMs: 3_600_000,
   keepSnapshots: 10,

@@ -5,6 +5,8 @@ import { tableText } from '../../change/schema.ts';
 import { VarveError } from '../../errors.ts';
 import type { SchemaRecord } from '../../topic/state.ts';
 import { tableType } from './columns.ts';
+import { nameFields, type Reserved } from './columns-names.ts';
+import { canPromote } from './iceberg/schema.ts';
 import type { IcebergField, IcebergPrimitive, IcebergType } from './iceberg-type.ts';
 
 /**
@@ -12,6 +14,9 @@ import type { IcebergField, IcebergPrimitive, IcebergType } from './iceberg-type
  * without a key always is.
  */
 export type TableMode = 'scd2' | 'latest' | 'append';
+
+/** fail: the table stops; new_column: the values of the new type have a column of their own. */
+export type IncompatiblePolicy = 'fail' | 'new_column';
 
 export type TableLayout = {
   mode: TableMode;
@@ -24,6 +29,8 @@ export type TableLayout = {
   columns: ReadonlyMap<number, readonly number[]>;
   /** Field ids of the key, in key order; empty where there is none. */
   key: readonly number[];
+  /** Names that columns had before and none has now, by field id: rows that say `_incomplete` keep them. */
+  former: ReadonlyMap<string, number>;
   /** Highest id ever given. */
   lastId: number;
 };
@@ -75,32 +82,50 @@ const OWN_NAMES: ReadonlySet<string> = new Set(
 /** True for the columns that Varve adds, by name: a user's column never has such a name. */
 export const isOwnColumn = (name: string): boolean => OWN_NAMES.has(name);
 
-const decimalOf = (type: IcebergType): [precision: number, scale: number] | null => {
-  const found = typeof type === 'string' ? /^decimal\(([0-9]+), ([0-9]+)\)$/.exec(type) : null;
-  return found === null ? null : [Number(found[1]), Number(found[2])];
+/** What people and the table's files have decided already. */
+type LayoutRules = {
+  /** Of a table with a key. */
+  mode?: TableMode;
+  /** A type that the column of before cannot hold: stop, or go on in a column of its own. */
+  onIncompatible?: IncompatiblePolicy;
+  /** Names of partition fields that the table has or had. */
+  partitions?: Reserved['partitions'];
 };
 
-/** Iceberg's type promotions, and nothing else. */
-const holds = (wide: IcebergType, narrow: IcebergType): boolean => {
-  if (typeof wide !== 'string' || typeof narrow !== 'string')
-    return typeof wide !== 'string' && typeof narrow !== 'string' && holds(wide.element, narrow.element);
-  if (wide === narrow || (wide === 'long' && narrow === 'int')) return true;
-  if (wide === 'double' && narrow === 'float') return true;
-  const [one, other] = [decimalOf(wide), decimalOf(narrow)];
-  return one !== null && other !== null && one[1] === other[1] && one[0] >= other[0];
+/** Of names that columns have had, oldest first: those that none has now. */
+export const formerNames = (
+  names: Iterable<readonly [name: string, fieldId: number]>,
+  fields: readonly IcebergField[],
+): TableLayout['former'] => {
+  const former = new Map(names);
+  for (const { name } of fields) former.delete(name);
+  return former;
 };
+
+/** What columns are called now, by each name that they had before. */
+export const presentNames = ({ former, fields }: TableLayout): ReadonlyMap<string, string> =>
+  new Map(
+    [...former].flatMap(([name, fieldId]) => {
+      const field = fields.find(({ id }) => id === fieldId);
+      return field === undefined ? [] : [[name, field.name]];
+    }),
+  );
+
+const typeText = (type: IcebergType): string => (typeof type === 'string' ? type : `list of ${type.element}`);
 
 class LayoutBuilder {
   readonly #record: SchemaRecord;
   readonly #previous: TableLayout | null;
   readonly #mode: TableMode;
+  readonly #rules: LayoutRules;
   readonly #columns: Map<number, readonly number[]>;
   #lastId: number;
 
-  constructor(record: SchemaRecord, previous: TableLayout | null, mode: TableMode) {
+  constructor(record: SchemaRecord, previous: TableLayout | null, rules: LayoutRules) {
     this.#record = record;
     this.#previous = previous;
-    this.#mode = record.key.length === 0 ? 'append' : mode;
+    this.#rules = rules;
+    this.#mode = record.key.length === 0 ? 'append' : (rules.mode ?? 'scd2');
     this.#columns = new Map(previous?.columns);
     this.#lastId = previous?.lastId ?? 0;
   }
@@ -110,16 +135,14 @@ class LayoutBuilder {
     const mode = this.#mode;
     const kept = this.#previous?.fields.filter(({ name }) => !isOwnColumn(name)) ?? [];
     const live = record.columns.map((column, at) => this.#field(column, record.key.includes(at)));
-    const liveIds = new Set(live.map(({ id }) => id));
     const byId = new Map([...kept, ...live].map((field) => [field.id, field]));
-    const names = new Set<string>(OWN_NAMES);
-    // Living columns take their names first; a dropped one of the same name steps aside.
-    const ordered = [...byId.values()].sort((a, b) => Number(liveIds.has(b.id)) - Number(liveIds.has(a.id)));
-    const named = new Map(ordered.map((field) => [field.id, this.#named(field, names)]));
-    const user = [...byId.keys()].map((id) => named.get(id) as IcebergField);
+    const user = this.#named([...byId.values()]);
     const key = record.key.map((at) => (live[at] as IcebergField).id);
     this.#refuseNewKey(mode, key);
-    return { mode, fields: [...user, ...this.#own(mode)], columns: this.#columns, key, lastId: this.#lastId };
+    const fields = [...user, ...this.#own(mode)];
+    const names = [...(this.#previous?.former ?? []), ...kept.map(({ id, name }) => [name, id] as const)];
+    const former = formerNames(names, fields);
+    return { mode, fields, columns: this.#columns, key, former, lastId: this.#lastId };
   }
 
   #refuseNewKey(mode: TableMode, key: readonly number[]): void {
@@ -139,13 +162,14 @@ class LayoutBuilder {
   #field({ id, name, type }: Column, isKey: boolean): IcebergField {
     const wanted = tableType(type);
     const filled = this.#columns.get(id) ?? [];
-    const known = this.#previous?.fields.find(
-      (field) => filled.includes(field.id) && (holds(field.type, wanted) || holds(wanted, field.type)),
-    );
+    const stored = this.#previous?.fields.filter((field) => filled.includes(field.id)) ?? [];
+    const known = stored.find((field) => canPromote(wanted, field.type) || canPromote(field.type, wanted));
     if (known !== undefined) {
-      const wider = holds(known.type, wanted) ? known.type : this.#keepElement(wanted, known.type);
-      return { id: known.id, name, required: known.required, type: wider };
+      // A narrower type loses nothing here, and events of the wider one may still come.
+      const isHeld = canPromote(wanted, known.type);
+      return { ...known, type: isHeld ? known.type : this.#keepElement(wanted, known.type) };
     }
+    if (stored.length > 0) this.#refuseOtherType(name, stored, { wanted, isKey });
     // A truncate is a row of a list of events, and has no key.
     const required = isKey && this.#mode !== 'append';
     const field = { id: this.#newId(), name, required, type: this.#withElement(wanted) };
@@ -153,18 +177,41 @@ class LayoutBuilder {
     return field;
   }
 
+  /** The key's own columns are left to `key_changed`: for those there is no choice. */
+  #refuseOtherType(
+    name: string,
+    stored: readonly IcebergField[],
+    { wanted, isKey }: { wanted: IcebergType; isKey: boolean },
+  ): void {
+    if (this.#rules.onIncompatible !== 'fail' || (isKey && this.#mode !== 'append')) return;
+    const table = tableText(this.#record.table);
+    const held = stored.map((field) => `${field.name} ${typeText(field.type)}`).join(', ');
+    throw new VarveError(
+      'schema_incompatible',
+      `The column ${name} of ${table} is ${typeText(wanted)} now, which its table's column cannot hold ` +
+        `(${held}), and on_incompatible is fail: the table stops before that. Set on_incompatible: ` +
+        'new_column for it and start again: values of the new type get a column of their own beside the old.',
+      { facts: { table, column: name, type: typeText(wanted), held, schema: this.#record.n } },
+    );
+  }
+
   #keepElement(wanted: IcebergType, known: IcebergType): IcebergType {
     if (typeof wanted === 'string' || typeof known === 'string') return wanted;
     return { ...wanted, 'element-id': known['element-id'] };
   }
 
-  #named(field: IcebergField, names: Set<string>): IcebergField {
-    let { name } = field;
-    if (isOwnColumn(name.toLowerCase())) name = `${name}__src`;
-    // Engines that fold case would take two columns for one.
-    if (names.has(name.toLowerCase())) name = `${name}__${field.id}`;
-    names.add(name.toLowerCase());
-    return { ...field, name };
+  #named(fields: readonly IcebergField[]): IcebergField[] {
+    const sources = new Map(
+      this.#record.columns.flatMap(({ id, name }) =>
+        (this.#columns.get(id) ?? []).map((field, turn) => [field, { source: name, isFirst: turn === 0 }]),
+      ),
+    );
+    const gone = { source: null, isFirst: true };
+    const names = nameFields(
+      fields.map((field) => ({ field, ...(sources.get(field.id) ?? gone) })),
+      { own: OWN_NAMES, partitions: this.#rules.partitions ?? [] },
+    );
+    return fields.map((field) => ({ ...field, name: names.get(field.id) ?? field.name }));
   }
 
   #own(mode: TableMode): IcebergField[] {
@@ -190,14 +237,15 @@ class LayoutBuilder {
 /**
  * Columns of a table after `record`, the newest schema of its source; `previous` is what the table has,
  * null before its first commit. A rename keeps the field, a dropped column stays and is NULL from then on,
- * a type that widens is promoted, any other change of type is a new field, or an old one where the type comes
- * back. `mode` is that of a table with a key. Throws `key_changed`.
+ * a type that widens is promoted, one that narrows stays as wide, any other change of type is a new field, or
+ * an old one where the type comes back. So a field follows from a column and its type alone, whenever an
+ * event of it comes. Throws `key_changed`, `schema_incompatible`.
  */
 export const layoutColumns = (
   record: SchemaRecord,
   previous: TableLayout | null,
-  mode: TableMode = 'scd2',
-): TableLayout => new LayoutBuilder(record, previous, mode).build();
+  rules: LayoutRules = {},
+): TableLayout => new LayoutBuilder(record, previous, rules).build();
 
 /**
  * The field that holds this column's values, as it was when an event told of it; null: the table has none.
@@ -208,7 +256,7 @@ export const fieldOfColumn = (
 ): IcebergField | null => {
   const wanted = tableType(type);
   const filled = columns.get(id) ?? [];
-  return fields.find((field) => filled.includes(field.id) && holds(field.type, wanted)) ?? null;
+  return fields.find((field) => filled.includes(field.id) && canPromote(wanted, field.type)) ?? null;
 };
 
 /** The property `varve.columns`: {"source column id": field ids}. */

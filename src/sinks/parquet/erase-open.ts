@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Engine } from './engine/engine.ts';
 import type { ErasedTable } from './erase-search.ts';
+import { freshSnapshotId } from './iceberg/metadata.ts';
 import { tableDirectories } from './layout.ts';
 import { localDirectory, openStore, type TablePlace, uriBelow } from './open-store.ts';
 import { openScratch } from './scratch.ts';
@@ -20,18 +21,18 @@ export const openErasure = async (
   const [own] = tableDirectories([table]);
   const scratch = await openScratch(localDirectory(place) ?? tmpdir(), pipeline);
   const opened = await openStore(place, { uuid: randomUUID, copies: join(scratch.path, 'copies') });
+  const { store, catalog } = opened;
   const engine = new Engine({
     ...ENGINE,
     memoryLimit: `${memoryBytes >> 20}MiB`,
     directory: scratch.path,
   });
-  const fresh = (): bigint => BigInt.asUintN(52, BigInt(`0x${randomUUID().replaceAll('-', '')}`)) + 1n;
   return {
-    io: { store: opened.store, now: Date.now, uuid: randomUUID, onHintFailure: () => undefined },
+    io: { store, catalog, now: Date.now, uuid: randomUUID, onHintFailure: () => undefined },
     engine,
     location: uriBelow(place, own?.path ?? ''),
     stateLocation: uriBelow(place, own?.statePath ?? ''),
-    snapshotId: fresh,
+    snapshotId: () => freshSnapshotId(randomUUID),
     [Symbol.asyncDispose]: async () => {
       await engine[Symbol.asyncDispose]();
       opened.close();

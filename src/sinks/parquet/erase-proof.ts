@@ -3,7 +3,7 @@
 import type { EraseScanRequest, EraseScanResult, FileTruth } from './engine/protocol.ts';
 import { liveFiles, readSources, type TableIo, type TableState } from './iceberg/table-state.ts';
 import type { ColumnStats, IcebergType } from './iceberg-type.ts';
-import { fileKey, hintFile, metadataVersion } from './layout.ts';
+import { fileKey, hintFile, isMetadata } from './layout.ts';
 
 export type Scan = (
   request: Pick<EraseScanRequest, 'data' | 'state' | 'withTruth'>,
@@ -89,7 +89,7 @@ export const unreached = async (
   ]);
   const all = [...(await listAll(io, `${location}/`)), ...(await listAll(io, `${stateLocation}/`))];
   // Versions hold no values of rows, and a slow writer must find the number that it wants taken.
-  return all.filter((uri) => metadataVersion(uri) === null && !kept.has(fileKey(uri)));
+  return all.filter((uri) => !isMetadata(uri) && !kept.has(fileKey(uri)));
 };
 
 /** `scan`: looks into files for what was erased. */

@@ -69,8 +69,14 @@ export const findKeys = async (
   const { layout, data, deletes } = await storedFiles(table.io.store, state);
   const request = {
     layout,
-    data: data.map(({ path, specId, partition, records }) => ({ path, specId, partition, records })),
-    deletes: deletes.map(({ path, referencedDataFile }) => ({ path, referencedDataFile })),
+    data: data.map(({ path, specId, partition, records, bytes }) => ({
+      path,
+      specId,
+      partition,
+      records,
+      bytes,
+    })),
+    deletes: deletes.map(({ path, referencedDataFile, bytes }) => ({ path, referencedDataFile, bytes })),
     where,
   };
   const { keys, more } = await withAnswers(table, (answers) =>

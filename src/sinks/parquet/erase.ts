@@ -81,7 +81,7 @@ const rewriteState = async (
   return after;
 };
 
-const refuseOutside = ({ location }: ErasedTable, files: readonly LiveFile[]): void => {
+const refuseOutside = ({ location }: TableState, files: readonly LiveFile[]): void => {
   const outside = files.find(({ path }) => !fileKey(path).startsWith(`${fileKey(location)}/`));
   if (outside === undefined) return;
   throw new VarveError(
@@ -93,10 +93,10 @@ const refuseOutside = ({ location }: ErasedTable, files: readonly LiveFile[]): v
 };
 
 const removeUnreached = async (table: ErasedTable, state: TableState): Promise<number> => {
-  const { io, stateLocation, location } = table;
+  const { io, stateLocation } = table;
   const gone = await unreached(io, state, { stateLocation, stateFiles: memoryOf(state).stateFiles });
   for (const uri of gone) await io.store.remove(uri);
-  for (const prefix of [`${location}/`, `${stateLocation}/`])
+  for (const prefix of [`${state.location}/`, `${stateLocation}/`])
     await io.store.sweepLeftovers(prefix, Number.POSITIVE_INFINITY);
   return gone.length;
 };
@@ -114,7 +114,7 @@ export const eraseRows = async (table: ErasedTable, plan: ErasePlan): Promise<Er
   const live = await liveFiles(io.store, state);
   const paths = new Set(found.data.filter(isHit).map(({ path }) => path));
   const hit = [...live.values()].filter(({ path }) => paths.has(path));
-  refuseOutside(table, hit);
+  refuseOutside(state, hit);
   const deletes = [...live.values()].filter(({ referencedDataFile }) => paths.has(referencedDataFile ?? ''));
   const added = await rewriteData(table, plan, hit);
   const stateFiles = await rewriteState(table, plan);

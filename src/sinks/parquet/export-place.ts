@@ -11,6 +11,8 @@ import { openScratch } from './scratch.ts';
 import { codeOf, storeError } from './store-error.ts';
 
 const MANIFEST = 'manifest.json';
+/** There while an export is being written. */
+const CLAIM = '_exporting';
 
 export type ExportPlace = {
   /** As people are told. */
@@ -98,6 +100,12 @@ const openPrefix = async (place: TablePlace): Promise<ExportPlace> => {
     closeStore();
     throw taken(root, uri);
   }
+  // Two exports would write over each other's files: the first one has the place.
+  const claimUri = `${root}/${CLAIM}`;
+  if ((await store.createExclusive(claimUri, Buffer.from(randomUUID()))) === 'exists') {
+    closeStore();
+    throw taken(root, claimUri);
+  }
   const { path: scratch, files, close } = await makeScratch(tmpdir());
   const manifestUri = `${root}/${MANIFEST}`;
   return {
@@ -119,6 +127,8 @@ const openPrefix = async (place: TablePlace): Promise<ExportPlace> => {
     },
     close: async () => {
       await close();
+      // Readers of such folders pass over it, so that one that stays does no harm.
+      await store.remove(claimUri).catch(() => undefined);
       closeStore();
     },
   };

@@ -54,13 +54,18 @@ const writeFiles = async (
   const { table, layout, rows, compression, fileBytes, memoryBytes, onProgress } = options;
   const wishes = rows.kind === 'versions' ? [] : wishesOf(rows, table.layout);
   const found = await findFiles(table.io.store, table.state, wishes);
-  const data = found.data.map(({ path, specId, partition, records }) => ({
+  const data = found.data.map(({ path, specId, partition, records, bytes }) => ({
     path,
     specId,
     partition,
     records,
+    bytes,
   }));
-  const deletes = found.deletes.map(({ path, referencedDataFile }) => ({ path, referencedDataFile }));
+  const deletes = found.deletes.map(({ path, referencedDataFile, bytes }) => ({
+    path,
+    referencedDataFile,
+    bytes,
+  }));
   const request: ExportRequest = { layout, data, deletes, rows, parts, compression, fileBytes, into: files };
   const memoryLimit = `${memoryBytes >> 20}MiB`;
   await using engine = new Engine({ memoryLimit, threads: 2, directory: scratch, idleMs: 1000 });

@@ -75,10 +75,13 @@ const bucketColumn = (wish: Wish): IcebergField | null => {
   const able = layout.key
     .map((id) => key.find((field) => field.id === id))
     .filter((field) => field !== undefined && canBucket(field.type)) as IcebergField[];
-  const stored = storedBuckets(wish)?.sourceId;
-  if (bucketBy === 'auto') return able.find(({ id }) => id === stored) ?? able[0] ?? null;
+  const stored = storedBuckets(wish);
+  const known = able.find(({ id }) => id === stored?.sourceId);
+  if (bucketBy === 'auto') return known ?? able[0] ?? null;
   const named = able.find(({ name }) => name === bucketBy);
   if (named !== undefined) return named;
+  // The column may have been renamed at the source since the table was laid out by it.
+  if (stored?.name.startsWith(partitionName(bucketBy, stored.transform)) && known !== undefined) return known;
   throw refuse(
     `table.bucket_by: ${bucketBy} is no column of the key of ${topic} that buckets can be made of ` +
       `(${able.length === 0 ? 'it has none' : namesOf(able)}). Name one of those, auto, or none.`,

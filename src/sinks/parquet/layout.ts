@@ -69,6 +69,9 @@ export const metadataFile = (location: string, version: number): string =>
   `${location}/metadata/v${version}.metadata.json`;
 export const hintFile = (location: string): string => `${location}/metadata/version-hint.text`;
 
+/** Whether a file is a version's metadata, of whichever writer. */
+export const isMetadata = (uri: string): boolean => /\.metadata\.json(?:\.gz)?$/.test(uri);
+
 /** The version that a metadata file's URI names, or null for any other file. */
 export const metadataVersion = (uri: string): number | null => {
   const digits = /\/metadata\/v([1-9][0-9]{0,14})\.metadata\.json$/.exec(uri)?.[1];

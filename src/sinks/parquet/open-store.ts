@@ -1,7 +1,11 @@
-// Owns which store a location means: a directory of this machine, or an object store. The latter's library is
-// large, so it is loaded when a location asks for it, by whoever stands at the roof.
+// Owns which store a location means: a directory of this machine, or an object store, and which catalog
+// stands beside it. The object stores' library is large, so it is loaded when a location asks for it, by
+// whoever stands at the roof.
 import { join } from 'node:path';
 import { VarveError } from '../../errors.ts';
+import type { TableCatalog } from './iceberg/catalog.ts';
+import { openRestCatalog } from './iceberg/catalog-rest.ts';
+import type { RestChoices } from './iceberg/catalog-rest-client.ts';
 import { isS3, type S3Choices, s3Root } from './s3-place.ts';
 import type { Store } from './store.ts';
 import { openLocalStore, toFileUri } from './store-local.ts';
@@ -9,7 +13,12 @@ import { probeStore } from './store-probe.ts';
 import type { openS3Store } from './store-s3.ts';
 
 /** Where a pipeline's tables lie, as its file says it. */
-export type TablePlace = { readonly location: string; readonly s3?: S3Choices | undefined };
+export type TablePlace = {
+  readonly location: string;
+  readonly s3?: S3Choices | undefined;
+  /** Absent: our own files are the catalog. */
+  readonly catalog?: RestChoices | undefined;
+};
 
 type StoreOptions = {
   uuid: () => string;
@@ -19,7 +28,12 @@ type StoreOptions = {
 
 export type OpenedStore = {
   store: Store;
-  /** Throws store_unfit for a store in which two writers can create one file, or what the store says. */
+  /** Absent: our own files. */
+  catalog: TableCatalog | undefined;
+  /**
+   * Throws store_unfit for a store in which two writers can create one file, or what the store or the catalog
+   * says.
+   */
   prove(): Promise<void>;
   close(): void;
 };
@@ -41,16 +55,30 @@ export const uriBelow = ({ location }: TablePlace, path: string): string => {
   return path === '' ? s3Root(location) : `${s3Root(location)}/${path}`;
 };
 
-/** Reaches nothing yet. Throws config_invalid. */
-export const openStore = async (place: TablePlace, { uuid, copies }: StoreOptions): Promise<OpenedStore> => {
-  const root = uriBelow(place, '');
-  const probe = (store: Store): Promise<void> => probeStore(store, root, { uuid, nowMs: Date.now });
-  if (!isS3(place.location)) {
-    const store = openLocalStore(place.location, { uuid });
-    return { store, prove: () => probe(store), close: () => undefined };
-  }
+const openFiles = async (place: TablePlace, root: string, { uuid, copies }: StoreOptions) => {
+  if (!isS3(place.location))
+    return { store: openLocalStore(place.location, { uuid }), close: () => undefined };
   if (loadS3 === null) throw new VarveError('internal', 'Nobody has said how object stores are loaded.');
   const { openS3Store } = await loadS3();
   const store = openS3Store(root, { s3: place.s3 ?? {}, copies });
-  return { store, prove: () => probe(store), close: () => store.close() };
+  return { store, close: () => store.close() };
+};
+
+/** Reaches nothing yet. Throws config_invalid. */
+export const openStore = async (place: TablePlace, options: StoreOptions): Promise<OpenedStore> => {
+  const root = uriBelow(place, '');
+  const { store, close } = await openFiles(place, root, options);
+  const catalog = place.catalog === undefined ? undefined : openRestCatalog(place.catalog);
+  return {
+    store,
+    catalog,
+    prove: async () => {
+      await probeStore(store, root, { uuid: options.uuid, nowMs: Date.now });
+      await catalog?.prove();
+    },
+    close: () => {
+      close();
+      catalog?.close();
+    },
+  };
 };

@@ -1,14 +1,12 @@
-// Owns the engine that answers questions, started only where a file must be read, and the account of what was
+// Owns the engine that answers questions, asked only where a file must be read, and the account of what was
 // looked at. Knows no question.
-import { randomUUID } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { VarveError } from '../../errors.ts';
-import { Engine, type EngineAnswers } from './engine/engine.ts';
+import type { Engine, EngineAnswers } from './engine/engine.ts';
 import { type FoundFiles, findFiles, type Wish } from './iceberg/prune.ts';
 import type { TableState } from './iceberg/table-state.ts';
 import type { LiveFile } from './iceberg-type.ts';
+import { takeEngine } from './query-start.ts';
 import type { Store } from './store.ts';
 
 /** What was looked at: of so many data files so many could hold a row, so many were opened. */
@@ -21,22 +19,23 @@ type Effort = {
   manifestsRead: number;
 };
 
-const ENGINE = { memoryLimit: '1GB', threads: 2, idleMs: 1000 } as const;
-
 const refuseSchema = (): never => {
   throw new VarveError('internal', 'A query asked for a schema of the topic.');
 };
 
 export class QueryEngine implements AsyncDisposable {
-  /** Exists once the engine has started. */
-  readonly directory = join(tmpdir(), `varve-query-${randomUUID()}`);
+  readonly #started = takeEngine();
   readonly #data = new Map<string, LiveFile>();
   readonly #deletes = new Set<string>();
   readonly #opened = new Set<string>();
   readonly #manifests = new Set<string>();
   /** By manifest list: states are asked more than once. */
   readonly #states = new Map<string, FoundFiles['total']>();
-  #engine: Engine | null = null;
+
+  /** Exists once the engine was asked. */
+  get directory(): string {
+    return this.#started.directory;
+  }
 
   /** Files of a state that may hold rows that meet all wishes. */
   async find(store: Store, state: TableState, wishes: readonly Wish[]): Promise<FoundFiles> {
@@ -58,13 +57,12 @@ export class QueryEngine implements AsyncDisposable {
     work: (engine: Engine, answers: EngineAnswers) => Promise<Result>,
   ): Promise<Result> {
     await mkdir(this.directory, { recursive: true });
-    this.#engine ??= new Engine({ ...ENGINE, directory: this.directory });
     using copies = store.lease();
     const localCopy = (uri: string): Promise<string> => {
       this.#opened.add(uri);
       return copies.localCopy(uri);
     };
-    return await work(this.#engine, { localCopy, schema: refuseSchema });
+    return await work(this.#started.engine, { localCopy, schema: refuseSchema });
   }
 
   /** Of all questions so far; what several of them looked at counts once, and so does each state. */
@@ -83,7 +81,7 @@ export class QueryEngine implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#engine?.[Symbol.asyncDispose]();
+    await this.#started.engine[Symbol.asyncDispose]();
     await rm(this.directory, { recursive: true, force: true });
   }
 }

@@ -34,8 +34,14 @@ type Files = Pick<FoundFiles, 'data' | 'deletes'>;
 
 /** What the engine needs of them: statistics stay here. */
 const forEngine = ({ data, deletes }: Files): Pick<QueryRequest, 'data' | 'deletes'> => ({
-  data: data.map(({ path, specId, partition, records }) => ({ path, specId, partition, records })),
-  deletes: deletes.map(({ path, referencedDataFile }) => ({ path, referencedDataFile })),
+  data: data.map(({ path, specId, partition, records, bytes }) => ({
+    path,
+    specId,
+    partition,
+    records,
+    bytes,
+  })),
+  deletes: deletes.map(({ path, referencedDataFile, bytes }) => ({ path, referencedDataFile, bytes })),
 });
 
 const isSameMoment = (one: Moment, other: Moment): boolean => {

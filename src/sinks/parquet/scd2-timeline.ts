@@ -158,7 +158,7 @@ const knownItems = <Image>(input: KeyInput<Image>, context: FoldContext<Image>):
       if (item) Object.assign(item, { unchanged: mark.unchanged, origin: mark.origin, mark });
     } else if (mark.kind === 'noop') {
       const version = covering(input.stored, mark.order);
-      if (version) known.set(mark.order, markItem(mark, version.image));
+      if (version) known.set(mark.order, markItem(mark, context.images.seenAt(version.image, mark.order)));
     } else known.set(mark.order, markItem(mark, mark.image));
   }
   return known;

@@ -86,10 +86,12 @@ export type Barrier = { order: Order; ts: bigint; kind: 't' | 's' };
 
 /**
  * What the rules ask of an image. `same`: columns that the source no longer had at `order`, when the other
- * came, make no difference. `carry` never changes its arguments; without `previous` the columns are unknown.
+ * came, make no difference. `seenAt`: of an image, what the source still had at `order`. `carry` never
+ * changes its arguments, nor does `seenAt`; without `previous` the columns are unknown.
  */
 export type Images<Image> = {
   same(one: Image, other: Image, order: Order): boolean;
+  seenAt(image: Image, order: Order): Image;
   carry(previous: Image | null, partial: Image, columns: readonly number[]): Image;
   /** Whether the value of every column is known. */
   isWhole(image: Image): boolean;

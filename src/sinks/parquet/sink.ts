@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import type { DeadRecord, Sink } from '../sink.ts';
 import { Engine } from './engine/engine.ts';
+import { freshSnapshotId } from './iceberg/metadata.ts';
 import { tableDirectories } from './layout.ts';
 import { localDirectory, type OpenedStore, openStore, type TablePlace, uriBelow } from './open-store.ts';
 import { openScratch } from './scratch.ts';
@@ -30,10 +31,6 @@ type ParquetSinkOptions = {
   /** Something of no consequence for what is committed went wrong. */
   onTrouble: (what: string, cause: unknown) => void;
 };
-
-/** Positive, random, below 2^53 so that every JSON parser keeps it. */
-const snapshotIdFrom = (randomId: () => string): bigint =>
-  BigInt.asUintN(52, BigInt(`0x${randomId().replaceAll('-', '')}`)) + 1n;
 
 /** Of all tables. */
 type Shared = { engine: Engine; scratch: Awaited<ReturnType<typeof openScratch>>; opened: OpenedStore };
@@ -90,14 +87,14 @@ class ParquetSink implements Sink {
       onTrouble('the version hint of a table could not be moved', cause);
     return openTable({
       ...this.#options,
-      io: { store: opened.store, now: nowMs, uuid: randomId, onHintFailure },
+      io: { store: opened.store, catalog: opened.catalog, now: nowMs, uuid: randomId, onHintFailure },
       engine,
       rules: this.#options.rules(table),
       location: uriBelow(place, own?.path ?? ''),
       stateLocation: uriBelow(place, own?.statePath ?? ''),
       topic,
       lineage: { 'varve.pipeline': pipeline, 'varve.source': source, 'varve.topic': topic },
-      snapshotId: () => snapshotIdFrom(randomId),
+      snapshotId: () => freshSnapshotId(randomId),
     });
   }
 

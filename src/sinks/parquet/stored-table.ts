@@ -1,7 +1,13 @@
 // Owns a table as it is stored, in the engine's words: its columns, its files.
 // Commits nothing.
 import { VarveError } from '../../errors.ts';
-import { printColumnIds, readColumnIds, type TableLayout, type TableMode } from './columns-layout.ts';
+import {
+  formerNames,
+  printColumnIds,
+  readColumnIds,
+  type TableLayout,
+  type TableMode,
+} from './columns-layout.ts';
 import type { TableFiles, WrittenFile } from './engine/protocol.ts';
 import { storedFormat } from './file-layout.ts';
 import { liveFiles, type TableState } from './iceberg/table-state.ts';
@@ -15,6 +21,10 @@ export const storedLayout = (state: TableState): TableLayout => ({
   fields: state.fields,
   columns: readColumnIds(state.properties['varve.columns'] ?? '{}'),
   key: JSON.parse(state.properties['varve.key'] ?? '[]') as number[],
+  former: formerNames(
+    state.metadata.schemas.flatMap(({ fields }) => fields.map(({ id, name }) => [name, id] as const)),
+    state.fields,
+  ),
   lastId: state.metadata['last-column-id'],
 });
 

@@ -33,12 +33,12 @@ type FoundTable = { io: TableIo; state: TableState };
 
 /** The newest version of a table of the place that was opened; null when it is not there yet. */
 export const findTableIn = async (
-  { store }: OpenedStore,
+  { store, catalog }: OpenedStore,
   place: TablePlace,
   table: TableName,
 ): Promise<FoundTable | null> => {
   const [own] = tableDirectories([table]);
-  const io = { store, now: Date.now, uuid: refuseWrite, onHintFailure: () => undefined };
+  const io = { store, catalog, now: Date.now, uuid: refuseWrite, onHintFailure: () => undefined };
   const state = await loadTable(io, uriBelow(place, own?.path ?? ''));
   return state === null ? null : { io, state };
 };

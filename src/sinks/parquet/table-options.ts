@@ -1,7 +1,7 @@
 // Owns what one table is opened with: where it lies, what works for it, and how its changes become versions.
 // Words only.
 import type { DeadRecord } from '../sink.ts';
-import type { TableMode } from './columns-layout.ts';
+import type { IncompatiblePolicy, TableMode } from './columns-layout.ts';
 import type { Engine } from './engine/engine.ts';
 import type { MergeRules, WriteWay } from './engine/protocol.ts';
 import type { FileRules } from './file-layout.ts';
@@ -11,6 +11,7 @@ import type { TableIo } from './iceberg/table-state.ts';
 export type TableRules = MergeRules & {
   mode: TableMode;
   write: WriteWay;
+  onIncompatible: IncompatiblePolicy;
   /** Changes that come later than this after newer ones are too late. */
   lateWindowMs: number;
   keepSnapshots: number;

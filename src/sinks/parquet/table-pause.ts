@@ -60,7 +60,8 @@ export const setPause = async (
   since: string | null,
 ): Promise<Paused> => {
   const opened = await openStore(place, { uuid: randomUUID, copies: null });
-  const io = { store: opened.store, now: Date.now, uuid: randomUUID, onHintFailure: () => undefined };
+  const { store, catalog } = opened;
+  const io = { store, catalog, now: Date.now, uuid: randomUUID, onHintFailure: () => undefined };
   try {
     const [own] = tableDirectories([table]);
     const state = await set(io, uriBelow(place, own?.path ?? ''), since);

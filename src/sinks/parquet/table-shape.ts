@@ -16,14 +16,20 @@ export type Shaped = { state: TableState; layout: TableLayout };
 export const refuseOtherShape = (state: TableState, options: TableOptions): void =>
   refuseOtherMode(storedLayout(state), options);
 
-/** The columns that the newest schema asks for; `known`: number of the newest that the table follows. */
+/**
+ * The columns that the newest schema asks for; `known`: number of the newest that the table follows. Throws
+ * `schema_incompatible`, `key_changed`.
+ */
 export const wantedColumns = (
   state: TableState | null,
   { schemas, known }: { schemas: readonly SchemaRecord[]; known: number },
   { rules, topic }: TableOptions,
 ): TableLayout => {
   let layout = state === null ? null : storedLayout(state);
-  for (const record of schemas) if (record.n > known) layout = layoutColumns(record, layout, rules.mode);
+  const partitions = state?.specs.flatMap(({ fields }) => fields) ?? [];
+  const { mode, onIncompatible } = rules;
+  for (const record of schemas)
+    if (record.n > known) layout = layoutColumns(record, layout, { mode, onIncompatible, partitions });
   if (layout !== null && schemas.length > 0) return layout;
   throw new VarveError('schema_unknown', `${topic} has records, but no schema record names its columns.`);
 };

@@ -5,10 +5,9 @@ import { durably } from '../../crash-point.ts';
 import { asVarveError, VarveError } from '../../errors.ts';
 import type { FeedBatch } from '../../topic/feed.ts';
 import type { CommitReport, DeadRecord, FoldContext, OpenedTable, Upkeep } from '../sink.ts';
-import { addReports, halveBatches } from './fold-parts.ts';
 import { type Change, commit, createTable } from './iceberg/commit.ts';
-import { loadTable, readHint, summaryValue, type TableState } from './iceberg/table-state.ts';
-import { foldChange, isSweepPast, mergeRequest } from './table-fold.ts';
+import { catalogOf, loadTable, summaryValue, type TableState } from './iceberg/table-state.ts';
+import { addReports, foldChange, halveBatches, isSweepPast, mergeRequest } from './table-fold.ts';
 import { EMPTY_MEMORY, printMemory, readMemory, type TableMemory } from './table-memory.ts';
 import type { TableOptions } from './table-options.ts';
 import { pausedSince, refusePaused } from './table-pause.ts';
@@ -198,8 +197,7 @@ export class ParquetTable implements OpenedTable {
   async isPaused(): Promise<boolean> {
     const { io, location } = this.#options;
     const state = this.#state;
-    const hint = await readHint(io.store, location);
-    const isNewest = state !== null && hint !== null && hint <= state.version;
+    const isNewest = state !== null && (await catalogOf(io).isNewest(state));
     const newest = isNewest ? state : await loadTable(io, location, state ?? undefined);
     return newest !== null && pausedSince(newest) !== null;
   }

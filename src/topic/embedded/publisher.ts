@@ -81,7 +81,8 @@ class EmbeddedPublisher implements Publisher {
   #busy = false;
   #closed = false;
   #failed: unknown = null;
-  #cleanedAt: number;
+  /** Before the first write of a process: one that ends soon would never clean. */
+  #cleanedAt = Number.NEGATIVE_INFINITY;
 
   constructor(log: LogWriter, options: EmbeddedPublisherOptions & { lock: Lock }) {
     this.#path = options.path;
@@ -90,7 +91,6 @@ class EmbeddedPublisher implements Publisher {
     this.#options = options;
     this.#retention = { ...DEFAULTS, ...options.retention };
     this.#presence = announceWriter(options.path);
-    this.#cleanedAt = options.now();
     this.#adoptState();
   }
 

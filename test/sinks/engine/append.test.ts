@@ -93,7 +93,7 @@ describe('a list of events of a table with a key', () => {
     using table = new EngineTable({ engine, mode: 'append' });
     await table.merge([change('c', 1, 1)]);
     table.writers.push(other);
-    table.layout = layoutColumns(other.record, table.layout, 'append');
+    table.layout = layoutColumns(other.record, table.layout, { mode: 'append' });
     await table.merge([{ op: 'd', order: order(2), ts: 2_000_000n, tx: 'tx2', key: { a: { int: 7 } } }]);
     assert.deepEqual(await shown(table), ['c 1 1 1 tx1 null', 'd null 7 null tx2 null']);
   });

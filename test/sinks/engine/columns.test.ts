@@ -3,14 +3,12 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import type { Column, ConnectType } from '../../../src/change/schema.ts';
+import type { ConnectType } from '../../../src/change/schema.ts';
 import { compileConvert, TYPE_RULES, tableType } from '../../../src/sinks/parquet/columns.ts';
 import { readKeyJson } from '../../../src/sinks/parquet/columns-key.ts';
-import { fieldOfColumn, layoutColumns, type TableLayout } from '../../../src/sinks/parquet/columns-layout.ts';
 import { parseInstant } from '../../../src/sinks/parquet/columns-time.ts';
 import { bigIntOf, convertText, UNHELD } from '../../../src/sinks/parquet/columns-value.ts';
 import type { AvroValue } from '../../../src/topic/avro-read.ts';
-import type { SchemaRecord } from '../../../src/topic/state.ts';
 
 const convert = (type: ConnectType, value: AvroValue) => compileConvert(type, tableType(type))(value);
 const named = (type: ConnectType['type'], name: string): ConnectType => ({ type, name });
@@ -125,169 +123,5 @@ describe('types', () => {
       convert: compileConvert(decimal(6, 2), 'decimal(6, 2)'),
     };
     assert.deepEqual(readKeyJson('{"m":-12.5}', [money]), [-1250n]);
-  });
-});
-
-type ColumnSpec = readonly [id: number, name: string, type: ConnectType];
-const record = (columns: readonly ColumnSpec[], key: number[] = [0]): SchemaRecord => ({
-  table: ['s', 't'],
-  n: 1,
-  first: '',
-  columns: columns.map(([id, name, type], at) => ({
-    id,
-    name,
-    type,
-    sourceType: '',
-    optional: !key.includes(at),
-  })),
-  fields: columns.map(([, name]) => name),
-  key,
-  keyId: 1,
-  valueId: 2,
-});
-const int: ConnectType = { type: 'int32' };
-const long: ConnectType = { type: 'int64' };
-const text: ConnectType = { type: 'string' };
-const userNames = (layout: TableLayout): string[] =>
-  layout.fields
-    .slice(
-      0,
-      layout.fields.findIndex(({ name }) => name === 'valid_from'),
-    )
-    .map(({ id, name }) => `${id} ${name}`);
-
-describe('a layout', () => {
-  const first = layoutColumns(
-    record([
-      [1, 'id', int],
-      [2, 'a', int],
-      [3, 'is_current', text],
-    ]),
-    null,
-  );
-
-  it('puts the own columns behind and gives way to their names', () => {
-    assert.deepEqual(userNames(first), ['1 id', '2 a', '3 is_current__src']);
-    assert.deepEqual(
-      first.fields.filter(({ required }) => required).map(({ name }) => name),
-      ['id', 'valid_from', 'is_current', '_op', '_order', '_commit_ts'],
-    );
-  });
-
-  it('keeps a renamed column, and gives a new one of an old name a field of its own', () => {
-    const renamed = layoutColumns(
-      record([
-        [1, 'id', int],
-        [2, 'b', int],
-      ]),
-      first,
-    );
-    assert.deepEqual(userNames(renamed), ['1 id', '2 b', '3 is_current__src']);
-    const added = layoutColumns(
-      record([
-        [1, 'id', int],
-        [7, 'b', int],
-      ]),
-      renamed,
-    );
-    const id = added.columns.get(7)?.at(-1);
-    assert.deepEqual(userNames(added), ['1 id', '2 b__2', '3 is_current__src', `${id} b`]);
-    assert.ok((id ?? 0) > first.lastId);
-  });
-
-  it('widens where Iceberg can, and starts anew where it cannot', () => {
-    const wide = layoutColumns(
-      record([
-        [1, 'id', long],
-        [2, 'a', long],
-      ]),
-      first,
-    );
-    assert.deepEqual(
-      wide.fields.slice(0, 2).map(({ type }) => type),
-      ['long', 'long'],
-    );
-    const narrow = layoutColumns(
-      record([
-        [1, 'id', long],
-        [2, 'a', int],
-      ]),
-      wide,
-    );
-    assert.equal(narrow.fields[1]?.type, 'long');
-    const other = layoutColumns(
-      record([
-        [1, 'id', long],
-        [2, 'a', text],
-      ]),
-      narrow,
-    );
-    const field = other.fields.find(({ id }) => id === other.columns.get(2)?.at(-1));
-    assert.deepEqual([field?.name, field?.type], ['a', 'string']);
-    assert.ok(userNames(other).includes('2 a__2'));
-    const back = layoutColumns(
-      record([
-        [1, 'id', long],
-        [2, 'a', int],
-      ]),
-      other,
-    );
-    assert.deepEqual(userNames(back).slice(0, 2), ['1 id', '2 a']);
-    assert.ok(userNames(back).includes(`${field?.id} a__${field?.id}`));
-  });
-
-  it('knows the field of every column that the source had, by its type then', () => {
-    const a: Column = { id: 2, name: 'a', type: text, sourceType: '', optional: true };
-    const old = layoutColumns(
-      record([
-        [1, 'id', int],
-        [2, 'a', text],
-      ]),
-      null,
-    );
-    const changed = layoutColumns(
-      record([
-        [1, 'id', int],
-        [2, 'a', int],
-      ]),
-      old,
-    );
-    const dropped = layoutColumns(record([[1, 'id', int]]), changed);
-    assert.equal(fieldOfColumn(dropped, a)?.name, fieldOfColumn(changed, a)?.name);
-    assert.equal(fieldOfColumn(dropped, a)?.type, 'string');
-    assert.equal(fieldOfColumn(dropped, { ...a, type: int })?.type, 'int');
-    assert.equal(fieldOfColumn(dropped, { ...a, id: 9 }), null);
-  });
-
-  it('refuses another key', () => {
-    assert.throws(
-      () =>
-        layoutColumns(
-          record(
-            [
-              [1, 'id', int],
-              [2, 'a', int],
-            ],
-            [1],
-          ),
-          first,
-        ),
-      { kind: 'key_changed' },
-    );
-  });
-
-  it('keeps names apart that engines would fold', () => {
-    assert.deepEqual(
-      userNames(
-        layoutColumns(
-          record([
-            [1, 'id', int],
-            [2, 'ID', int],
-          ]),
-          null,
-        ),
-      ),
-      ['1 id', '2 ID__2'],
-    );
   });
 });

@@ -91,7 +91,7 @@ export class EngineTable implements Disposable {
     this.write = write;
     this.writers = writers;
     this.#rules = { ...RULES, ...rules };
-    this.layout = layoutColumns((writers[0] as EventWriter).record, null, mode);
+    this.layout = layoutColumns((writers[0] as EventWriter).record, null, { mode });
     const [current, key] = [this.layout.fields.find(({ name }) => name === 'is_current'), this.layout.key[0]];
     const identity = { fieldId: 1000, sourceId: current?.id ?? 0, name: 'is_current', transform: 'identity' };
     const bucket = { fieldId: 1001, sourceId: key ?? 0, name: 'key_bucket', transform: `bucket[${buckets}]` };

@@ -9,7 +9,7 @@ const int = (value: number | null | undefined) =>
   value === null || value === undefined ? null : { int: value };
 
 /** Keys alternate between two partitions. */
-const toRecord = ({ key, order, op, ts, tx, values, unchanged, moved, origin }: Event) => ({
+export const toRecord = ({ key, order, op, ts, tx, values, unchanged, moved, origin }: Event) => ({
   partition: Number(key) % 2,
   op,
   order,

@@ -233,12 +233,12 @@ describe('the process', () => {
     assert.equal(result.counts.opened, 1);
   });
 
-  it('reports what DuckDB cannot read as its own failure, and goes on', async () => {
+  it('names a file that is not there, and goes on', async () => {
     using table = new EngineTable({ engine });
     await fill(table);
     const request = table.request([change('u', 9, 1)]);
     const answers = { ...table.answers, localCopy: async () => '/nowhere/x.parquet' };
-    await assert.rejects(engine.merge(request, answers), { kind: 'engine_failed' });
+    await assert.rejects(engine.merge(request, answers), { kind: 'table_corrupt', message: /is missing/ });
     const pid = engine.pid;
     await table.apply(await engine.merge(request, table.answers));
     assert.equal(engine.pid, pid);

@@ -2,10 +2,12 @@
 // what stands before and behind it is folded as if it were not there.
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
+import fc from 'fast-check';
 import { formatOrder } from '../../../src/change/order.ts';
 import type { TableSchema } from '../../../src/change/schema.ts';
 import { VarveError } from '../../../src/errors.ts';
 import { RecordBatchBuilder, readRecords } from '../../../src/topic/record-batch.ts';
+import { atLevel } from '../../support/level.ts';
 import { TYPE } from '../../support/plain-table.ts';
 import { EngineTable, SharedEngine } from './engine-table.ts';
 import { columnsOf, type EventRecord, EventWriter } from './event-batches.ts';
@@ -123,6 +125,23 @@ const POISON: Readonly<Record<string, readonly [Raw, RegExp]>> = {
   ],
 };
 
+type Change = { part: string; at: number; to: number };
+
+/** The record with one byte of it another; of a header, the first one's. */
+const changed = (raw: Raw, { part, at, to }: Change): Raw => {
+  const put = (bytes: Uint8Array): Uint8Array => {
+    const copy = bytes.slice();
+    if (copy.length > 0) copy[at % copy.length] = to;
+    return copy;
+  };
+  if (part === 'key') return { ...raw, key: raw.key && put(raw.key) };
+  if (part === 'value') return { ...raw, value: raw.value && put(raw.value) };
+  return {
+    ...raw,
+    headers: raw.headers.map(([name, bytes], place) => [name, place === 0 ? put(bytes) : bytes]),
+  };
+};
+
 const mergeAll = async (table: EngineTable, records: readonly Raw[]) => {
   const request = table.request([event(1)]);
   const batches = [{ partition: 0, from: 0n, batches: [batchOf(records)] }];
@@ -165,5 +184,33 @@ describe('a record with', () => {
       throw new VarveError('schema_unknown', 'There is none.');
     };
     await assert.rejects(engine.merge(request, { ...table.answers, schema }), { kind: 'schema_unknown' });
+  });
+
+  it('any bytes at all is folded or a dead letter, and what stands around it is folded', async () => {
+    const change = fc.record({
+      part: fc.constantFrom('key', 'value', 'header'),
+      at: fc.nat(200),
+      to: fc.nat(255),
+    });
+    const damages = fc.array(fc.array(change, { minLength: 1, maxLength: 4 }), {
+      minLength: 1,
+      maxLength: 12,
+    });
+    await fc.assert(
+      fc.asyncProperty(damages, async (all) => {
+        using table = new EngineTable({ engine, writers: [WRITER] });
+        const [first, last] = [event(1), event(900_000)];
+        const damaged = all.map((changes, at) => changes.reduce(changed, rawOf(event(2 + at))));
+        const result = await mergeAll(table, [rawOf(first), ...damaged, rawOf(last)]);
+        assert.deepEqual([...result.offsets], [[0, BigInt(damaged.length + 2)]]);
+        for (const { offset, value } of result.dead) {
+          const given = damaged[Number(offset) - 1];
+          assert.deepEqual(value && Buffer.from(value), given?.value && Buffer.from(given.value));
+        }
+        const ids = (await table.rows('id')).map(({ id }) => id);
+        assert.ok(ids.includes('900000'), `${ids}`);
+      }),
+      { numRuns: atLevel({ test: 12, all: 200, deep: 3000 }), endOnFailure: true },
+    );
   });
 });

@@ -3,15 +3,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { VarveError } from '../../../src/errors.ts';
+import { listVersions, readVersion } from '../../../src/sinks/parquet/iceberg/catalog-files.ts';
 import { commit } from '../../../src/sinks/parquet/iceberg/commit.ts';
 import { retireVersions, thinVersions } from '../../../src/sinks/parquet/iceberg/sweep.ts';
-import {
-  listVersions,
-  loadTable,
-  readVersion,
-  summaryValue,
-  type TableState,
-} from '../../../src/sinks/parquet/iceberg/table-state.ts';
+import { loadTable, summaryValue, type TableState } from '../../../src/sinks/parquet/iceberg/table-state.ts';
 import { hintFile } from '../../../src/sinks/parquet/layout.ts';
 import {
   append,

@@ -70,7 +70,7 @@ test('a snapshot says which moment of the source it is, if it is one, and so it 
   assert.equal(await cut(), end(19));
 });
 
-test('what the engine has no memory for at once is folded in parts; one record too large for it is named', async () => {
+test('a batch beyond the engine memory is folded in parts; one record beyond it is named', async () => {
   const columns = NUMBERS.columns.map((column) =>
     column.name === 'b' ? { ...column, type: TYPE.text } : column,
   );

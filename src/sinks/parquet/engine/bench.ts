@@ -1,5 +1,5 @@
 // Owns what one merge works with, and laying it out.
-import { fieldOfColumn } from '../columns-layout.ts';
+import { fieldOfColumn, presentNames } from '../columns-layout.ts';
 import { EventCollector } from './changes.ts';
 import { Decoder } from './decode.ts';
 import type { EngineContext } from './engine-context.ts';
@@ -39,7 +39,7 @@ export const openBench = async (request: MergeRequest, context: EngineContext): 
     first,
     fields: new Set(columns.map((column) => fieldOfColumn(layout, column)?.id)),
   }));
-  const store = new RowStore(fields.user, shapes);
+  const store = new RowStore(fields.user, shapes, presentNames(layout));
   const stage = new EventStage(database, fields, request);
   const book = new SchemaBook(layout, request.schemas, askSchema);
   const { truncates } = request.rules;

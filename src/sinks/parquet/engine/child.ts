@@ -1,17 +1,9 @@
 // Owns the engine's process: takes one operation at a time, asks the main process for what it needs,
 // answers. A crash of the engine's native code ends this process and no other.
 import { asVarveError, VarveError } from '../../../errors.ts';
-import { runComparison } from './comparison.ts';
-import { Database } from './database.ts';
-import type { EngineContext } from './engine-context.ts';
-import { runEraseKeys } from './erase-keys.ts';
-import { runEraseRows, runEraseState } from './erase-rows.ts';
-import { runEraseScan } from './erase-scan.ts';
-import { runExport } from './export.ts';
-import { runMerge } from './merge.ts';
+import { findDamage } from './damage.ts';
+import { runOperation } from './operations.ts';
 import type { EngineSettings, FromEngine, Operations, Question, ToEngine, WireError } from './protocol.ts';
-import { runQuery } from './query.ts';
-import { runRewrite } from './rewrite.ts';
 
 type Waiting = { resolve: (text: string) => void; reject: (error: VarveError) => void };
 type Run = Extract<ToEngine, { kind: 'run' }>;
@@ -71,40 +63,20 @@ const wireError = (thrown: unknown): WireError => {
   return { kind, message, facts };
 };
 
-let database: Promise<Database> | null = null;
-/** Questions have databases of their own: whoever only asks does not wait for this one. */
-const openDatabase = (): Promise<Database> => {
-  database ??= Database.open(settings);
-  return database;
-};
-
-const run = async ({ operation, request }: Run): Promise<Operations[Run['operation']]['result']> => {
-  const askLocal = (uri: string): Promise<string> => ask({ kind: 'local', uri });
-  if (operation === 'query')
-    return await runQuery(request as Operations['query']['request'], { askLocal }, settings);
-  if (operation === 'compare')
-    return await runComparison(request as Operations['compare']['request'], { askLocal }, settings);
-  if (operation === 'export')
-    return await runExport(request as Operations['export']['request'], { askLocal }, settings);
-  if (operation === 'eraseKeys')
-    return await runEraseKeys(request as Operations['eraseKeys']['request'], { askLocal }, settings);
-  const context: EngineContext = {
-    database: await openDatabase(),
-    directory: settings.directory,
-    askLocal,
-    askSchema: (id) => ask({ kind: 'schema', id }),
+/** What a damaged file has made the engine say is told as that. */
+const run = async (message: Run): Promise<Operations[Run['operation']]['result']> => {
+  const asked = new Map<string, string>();
+  const askLocal = async (uri: string): Promise<string> => {
+    const local = await ask({ kind: 'local', uri });
+    asked.set(uri, local);
+    return local;
   };
-  switch (operation) {
-    case 'merge':
-      return await runMerge(request as Operations['merge']['request'], context);
-    case 'rewrite':
-      return await runRewrite(request as Operations['rewrite']['request'], context);
-    case 'eraseScan':
-      return await runEraseScan(request as Operations['eraseScan']['request'], context);
-    case 'eraseRows':
-      return await runEraseRows(request as Operations['eraseRows']['request'], context);
-    case 'eraseState':
-      return await runEraseState(request as Operations['eraseState']['request'], context);
+  const askSchema = (id: number): Promise<string> => ask({ kind: 'schema', id });
+  try {
+    return await runOperation(message, { askLocal, askSchema }, settings);
+  } catch (thrown) {
+    if (engineError(thrown).kind !== 'engine_failed') throw thrown;
+    throw (await findDamage(asked, settings).catch(() => null)) ?? thrown;
   }
 };
 

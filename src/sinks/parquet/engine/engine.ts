@@ -2,6 +2,7 @@
 // operation at a time. Knows no SQL. A crash is an error of the operation under way; the next one starts a
 // new process.
 import { type ChildProcess, fork } from 'node:child_process';
+import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { asVarveError, VarveError } from '../../../errors.ts';
 import type {
@@ -46,6 +47,14 @@ const CHILD = fileURLToPath(
   new URL(import.meta.url.endsWith('.ts') ? './child.ts' : './child.js', import.meta.url),
 );
 const LAST_WORDS = 2000;
+
+/** Whether this process goes on for as long as the child does. */
+const hold = (child: ChildProcess, isHeld: boolean): void => {
+  const call = isHeld ? 'ref' : 'unref';
+  child[call]();
+  child.channel?.[call]();
+  (child.stderr as Socket | null)?.[call]();
+};
 
 export class Engine implements AsyncDisposable {
   readonly #options: EngineOptions;
@@ -93,6 +102,15 @@ export class Engine implements AsyncDisposable {
     return this.#run(operation, request, answers);
   }
 
+  /**
+   * Starts the process before there is something to ask: who will ask soon waits less. Until then it keeps
+   * nobody's process alive, and ends with it.
+   */
+  start(): void {
+    this.#child ??= this.#start();
+    hold(this.#child, false);
+  }
+
   /** Process id, for people; null while there is none. */
   get pid(): number | null {
     return this.#child?.pid ?? null;
@@ -123,6 +141,7 @@ export class Engine implements AsyncDisposable {
     if (this.#isClosed) throw new VarveError('internal', 'The table engine is closed.');
     clearTimeout(this.#idle);
     const child = this.#child ?? this.#start();
+    hold(child, true);
     const id = this.#ids++;
     const { promise, resolve, reject } = Promise.withResolvers<Operations[OperationName]['result']>();
     this.#task = { id, answers, resolve, reject };
@@ -215,7 +234,10 @@ export class Engine implements AsyncDisposable {
     this.#child = null;
     const { promise, resolve } = Promise.withResolvers<void>();
     child.once('exit', () => resolve());
-    child.disconnect();
+    hold(child, true);
+    // Who was asked nothing has nothing to end well, and may still be loading.
+    if (this.#ids === 0) child.kill('SIGKILL');
+    else child.disconnect();
     await promise;
   }
 }

@@ -1,5 +1,6 @@
 // Owns the live files of a table as the engine sees them: where they lie on this machine, which rows of
 // them are deleted. Knows no key and no rule.
+import { refuseOtherSize } from './damage.ts';
 import type { Database } from './database.ts';
 import type { OutputFiles } from './output-files.ts';
 import type { DeleteFile, SourceFile, TableFiles } from './protocol.ts';
@@ -38,12 +39,17 @@ export class LiveFiles {
     await this.#database.run('CREATE OR REPLACE TEMP TABLE deleted_row (file INTEGER, pos BIGINT)');
   }
 
-  /** Makes these files and the deletes of their rows ready; returns them with their local paths. */
+  /**
+   * Makes these files and the deletes of their rows ready; returns them with their local paths. Throws
+   * `table_corrupt` for one that has another length than its manifest says.
+   */
   async open(files: readonly SourceFile[]): Promise<readonly LiveData[]> {
     const fresh = files.filter(({ path }) => !this.#byPath.has(path));
     const first = this.opened.length;
     for (const file of fresh) {
-      const live = { ...file, local: await this.#askLocal(file.path), index: this.opened.length };
+      const local = await this.#askLocal(file.path);
+      refuseOtherSize(file, local);
+      const live = { ...file, local, index: this.opened.length };
       this.opened.push(live);
       this.#byPath.set(file.path, live);
     }
@@ -85,11 +91,14 @@ export class LiveFiles {
       return referencedDataFile === null || paths.has(referencedDataFile);
     });
     const locals: string[] = [];
-    for (const { path, referencedDataFile } of wanted) {
+    for (const file of wanted) {
+      const { path, referencedDataFile } = file;
       // One that names no file may hit any; its rows are read again for the files that are new.
       if (referencedDataFile !== null && this.#loaded.has(path)) continue;
       this.#loaded.add(path);
-      locals.push(await this.#askLocal(path));
+      const local = await this.#askLocal(path);
+      refuseOtherSize(file, local);
+      locals.push(local);
     }
     if (locals.length === 0) return;
     const first = this.opened.length - paths.size;

@@ -1,5 +1,6 @@
 // Owns what the events of plain keys do, and the rows and marks that come of it: what the rules say, by joins
 // over all of them at once. Knows no file.
+import { presentNames } from '../columns-layout.ts';
 import type { IcebergField } from '../iceberg-type.ts';
 import type { PlainParts } from './plain-keys.ts';
 import { type Shape, shapesFrom } from './row-store.ts';
@@ -193,13 +194,24 @@ export class NextRows {
     return `SELECT ${columnList(fields.user, 'r')}, ${values.join(', ')}`;
   }
 
+  /** SQL: names that a row keeps of columns, as these are called now, of those that the source had. */
+  #namedNow(names: string, had: readonly IcebergField[]): string {
+    const { fields, request } = this.#parts;
+    const present = [...presentNames(request.layout)];
+    if (present.length === 0 && had.length === fields.user.length) return names;
+    const cases = present.map(([name, now]) => ` WHEN ${quoteText(name)} THEN ${quoteText(now)}`);
+    const now = cases.length === 0 ? 'x' : `CASE x${cases.join('')} ELSE x END`;
+    const known = `[${had.map(({ name }) => quoteText(name)).join(', ')}]::VARCHAR[]`;
+    return `nullif(list_sort([y FOR y IN [${now} FOR x IN ${names}] IF list_contains(${known}, y)]), [])`;
+  }
+
   /** SQL: whether an event `e` says what `other` does, in the columns that the source had then. */
   #isSame(other: 'b' | 'q', incomplete: string): string {
     const { fields, shapes, stage } = this.#parts;
     const compare = (shape: Shape | undefined): string => {
       const had = fields.user.filter(({ id }) => shape?.fields.has(id));
       const equal = had.map((field) => isSameValue(field, other));
-      return [`e.incomplete IS NOT DISTINCT FROM ${incomplete}`, ...equal].join(' AND ');
+      return [`e.incomplete IS NOT DISTINCT FROM ${this.#namedNow(incomplete, had)}`, ...equal].join(' AND ');
     };
     const [oldest, ...later] = shapesFrom(shapes, stage.groups.oldest);
     const cases = later

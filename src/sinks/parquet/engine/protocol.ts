@@ -18,8 +18,8 @@ export type EngineSettings = {
 };
 
 /** A live data file; `path` is its URI as in the manifest, byte for byte. */
-export type SourceFile = Pick<DataFile, 'path' | 'specId' | 'partition' | 'records'>;
-export type DeleteFile = Pick<DataFile, 'path' | 'referencedDataFile'>;
+export type SourceFile = Pick<DataFile, 'path' | 'specId' | 'partition' | 'records' | 'bytes'>;
+export type DeleteFile = Pick<DataFile, 'path' | 'referencedDataFile' | 'bytes'>;
 
 /** The newest event of a partition that is in the table. */
 export type High = { order: Order; ts: bigint };

@@ -1,10 +1,9 @@
-// Owns the commit: manifests and list first, then one exclusive create of v<N+1>.metadata.json, which alone
-// decides. Whoever did not create it has committed nothing. The hint comes last, at best effort, and only
-// moves forward.
+// Owns the commit: manifests and list first, then one step of the catalog, which alone decides whether the
+// table has another version. Knows no file of the catalog's.
 import { VarveError } from '../../../errors.ts';
-import { hintFile, metadataFile } from '../layout.ts';
+import { MAX_BASE_AGE_MS } from './catalog-files.ts';
 import type { MergePolicy } from './manifest-plan.ts';
-import { COMMIT_UUID, parseMetadata, printMetadata, snapshotById, type TableMetadata } from './metadata.ts';
+import { COMMIT_UUID, freshSnapshotId, parseMetadata } from './metadata.ts';
 import { type ExpirePolicy, nextMetadata, SUMMARY_PREFIX, schemaJson, specJson } from './next-metadata.ts';
 import {
   evolveColumns,
@@ -17,23 +16,17 @@ import {
 import { buildSnapshot, type SnapshotChange, type SnapshotFiles } from './snapshot-files.ts';
 import { evolveSort } from './sort-order.ts';
 import {
-  listVersions,
+  catalogOf,
   liveFiles,
   loadTable,
   MIRRORED,
   makeState,
-  readHint,
   readSources,
-  readVersion,
   rememberLive,
   type TableIo,
   type TableState,
 } from './table-state.ts';
 
-/**
- * Metadata files live longer than this by far, so a younger base cannot miss a version that came and went.
- */
-const MAX_BASE_AGE_MS = 3_600_000;
 const MERGE: MergePolicy = { mergeAt: 100, maxBytes: 8 << 20 };
 
 export type Change = {
@@ -51,73 +44,35 @@ export type Change = {
   merge?: MergePolicy;
 };
 
-const conflict = (location: string, version: number): VarveError =>
+const conflict = (location: string): VarveError =>
   new VarveError(
     'commit_conflict',
-    `Another writer committed v${version} of ${location}; load the table again and redo the work.`,
-    { facts: { location, version } },
+    `Another writer committed to ${location} first; load the table again and redo the work.`,
+    { facts: { location } },
   );
-
-/**
- * Creates a version's file. True: it is there and ours, also when the answer of an earlier try was lost.
- * False: it is another's, for certain. A throw means that nobody knows yet; nothing may be deleted then.
- */
-const createVersion = async ({ store }: TableIo, uri: string, bytes: Uint8Array): Promise<boolean> => {
-  for (let tries = 1; ; tries++) {
-    try {
-      if ((await store.createExclusive(uri, bytes)) === 'created') return true;
-    } catch (thrown) {
-      const found = await store.read(uri).catch(() => null);
-      if (found === null && tries === 2) throw thrown;
-      if (found === null) continue;
-    }
-    // Every version holds a fresh uuid, so equal bytes are the same commit.
-    const found = await store.read(uri);
-    if (found !== null) return Buffer.compare(found, bytes) === 0;
-    throw new VarveError('commit_conflict', `${uri} exists and cannot be read; load the table again.`, {
-      facts: { file: uri },
-    });
-  }
-};
-
-/**
- * A writer that slept while versions came and were cleaned away can create a number that was used before.
- * Then a higher version stands that does not know our snapshot: ours goes, and we stand down.
- */
-const standDown = async (
-  io: TableIo,
-  base: TableState,
-  { made, hint }: { made: TableMetadata; hint: number | null },
-): Promise<void> => {
-  const { location } = base;
-  const version = base.version + 1;
-  const aged = io.now() - base.loadedAtMs > MAX_BASE_AGE_MS;
-  const listed = aged ? ((await listVersions(io.store, location)).at(-1) ?? 0) : 0;
-  const newest = Math.max(hint ?? 0, listed);
-  if (newest <= version) return;
-  const higher = await readVersion(io.store, location, newest);
-  const ours = made['current-snapshot-id'] ?? -1;
-  const isNew = base.metadata['current-snapshot-id'] !== ours;
-  if (isNew && higher !== null && snapshotById(higher, BigInt(ours)) !== null) return;
-  if (isNew) await io.store.remove(metadataFile(location, version));
-  throw conflict(location, newest);
-};
-
-const moveHint = async (io: TableIo, location: string, version: number): Promise<void> => {
-  try {
-    await io.store.write(hintFile(location), Buffer.from(String(version)));
-  } catch (thrown) {
-    io.onHintFailure(thrown);
-  }
-};
 
 /** The base, known to be the newest version not long ago. Throws commit_conflict when it no longer is. */
 const freshBase = async (io: TableIo, base: TableState): Promise<TableState> => {
-  if (io.now() - base.loadedAtMs <= MAX_BASE_AGE_MS) return base;
-  const found = await loadTable(io, base.location, base);
+  // A service compares for itself.
+  if (!catalogOf(io).isFiles || io.now() - base.loadedAtMs <= MAX_BASE_AGE_MS) return base;
+  const found = await loadTable(io, base.at, base);
   const same = found?.uuid === base.uuid && found.properties[COMMIT_UUID] === base.properties[COMMIT_UUID];
   if (found && same && found.version === base.version) return found;
-  throw conflict(base.location, found?.version ?? 0);
+  throw conflict(base.location);
+};
+
+/**
+ * No service compares properties, so that a commit under way would not notice that a table was paused: where
+ * they change, there is a new snapshot of the same files.
+ */
+const withGuard = (io: TableIo, { metadata }: TableState, change: Change): Change => {
+  if (catalogOf(io).isFiles || change.snapshot || !change.properties) return change;
+  const id = freshSnapshotId(io.uuid);
+  const baseSequence = metadata['last-sequence-number'];
+  return {
+    ...change,
+    snapshot: { id, operation: 'replace', add: [], remove: [], summary: {}, baseSequence },
+  };
 };
 
 const nextProperties = (base: TableState, change: Change, own: Readonly<Record<string, string>>) => {
@@ -146,8 +101,7 @@ const evolve = (base: TableState, change: Change) => {
 const prepare = async (io: TableIo, base: TableState, change: Change) => {
   const commitUuid = io.uuid();
   const nowMs = io.now();
-  const baseFile = metadataFile(base.location, base.version);
-  const common = { nowMs, baseFile, ...evolve(base, change) };
+  const common = { nowMs, baseFile: base.file, ...evolve(base, change) };
   const frame = { ...common, snapshot: null, expire: null, properties: {} };
   const evolved = nextMetadata(base.metadata, frame);
   let files: SnapshotFiles | null = null;
@@ -159,7 +113,9 @@ const prepare = async (io: TableIo, base: TableState, change: Change) => {
     files = buildSnapshot(on, change.snapshot, { nowMs, commitUuid, merge: change.merge ?? MERGE });
   }
   const snapshot = files?.snapshot ?? null;
-  const mirrored = snapshot === null ? {} : { [MIRRORED]: String(snapshot['sequence-number']) };
+  // A service may have forgotten every snapshot with our keys: the properties then speak of the last one.
+  const isCarrier = Object.keys(snapshot?.summary ?? {}).some((key) => key.startsWith(SUMMARY_PREFIX));
+  const mirrored = isCarrier ? { [MIRRORED]: String(snapshot?.['sequence-number']) } : {};
   const own = { ...snapshot?.summary, ...mirrored, [COMMIT_UUID]: commitUuid };
   const properties = nextProperties(base, change, own);
   const metadata = nextMetadata(base.metadata, {
@@ -183,30 +139,35 @@ const removeQuietly = async (io: TableIo, uris: readonly string[]): Promise<void
  */
 export const commit = async (io: TableIo, given: TableState, change: Change): Promise<TableState> => {
   const base = await freshBase(io, given);
-  const { location } = base;
-  const version = base.version + 1;
-  const { metadata, files } = await prepare(io, base, change);
+  const { metadata, files } = await prepare(io, base, withGuard(io, base, change));
   const writes = files?.writes ?? [];
   await writeAll(io, writes);
-  const ours = await createVersion(io, metadataFile(location, version), printMetadata(metadata));
-  if (!ours) {
+  const made = await catalogOf(io).replace(base, metadata);
+  if (made === null) {
     // Nobody can ever reach them: the version they were written for is another's.
     await removeQuietly(
       io,
       writes.map(({ uri }) => uri),
     );
-    throw conflict(location, version);
+    throw conflict(base.location);
   }
-  const hint = await readHint(io.store, location);
-  await standDown(io, base, { made: metadata, hint });
-  if ((hint ?? 0) < version) await moveHint(io, location, version);
+  const ours = metadata['current-snapshot-id'] ?? -1;
+  if (BigInt(made.metadata['current-snapshot-id'] ?? -1) !== BigInt(ours)) return await reload(io, base);
   const loadedAtMs = io.now();
   const manifests = files?.manifests ?? base.manifests;
   const cache = files ? new Map(files.entries) : base.cache;
-  const state = makeState(metadata, { location, version, loadedAtMs, manifests, cache });
+  const { metadata: whole, ...version } = made;
+  const state = makeState(whole, { ...version, loadedAtMs, manifests, cache });
   const live = files?.live ?? null;
   if (live) rememberLive(state, live);
   return state;
+};
+
+/** For a commit that another came on top of before anybody could tell that it was done. */
+const reload = async (io: TableIo, base: TableState): Promise<TableState> => {
+  const found = await loadTable(io, base.at, base);
+  if (found !== null) return found;
+  throw new VarveError('table_corrupt', `${base.location} vanished after a commit.`);
 };
 
 /**
@@ -226,19 +187,18 @@ type NewTable = {
 };
 
 /**
- * Creates v1: an empty table without snapshot. Throws commit_conflict when somebody else created it first.
+ * Creates an empty table without snapshot. Throws commit_conflict when somebody else created it first.
  */
-export const createTable = async (io: TableIo, location: string, table: NewTable): Promise<TableState> => {
+export const createTable = async (io: TableIo, at: string, table: NewTable): Promise<TableState> => {
   const columns = evolveColumns({ fields: [], lastColumnId: 0 }, table.columns);
   const none = { specs: [], lastPartitionId: FIRST_PARTITION_ID - 1 };
   const { spec, lastPartitionId } = evolveSpec(none, table.partition, columns.fields);
-  const uri = metadataFile(location, 1);
   const sorting = evolveSort([], table.sort);
   const bytes = Buffer.from(
     JSON.stringify({
       'format-version': 2,
       'table-uuid': io.uuid(),
-      location,
+      location: at,
       'last-sequence-number': 0,
       'last-updated-ms': io.now(),
       'last-column-id': columns.lastColumnId,
@@ -258,8 +218,8 @@ export const createTable = async (io: TableIo, location: string, table: NewTable
     }),
   );
   const loadedAtMs = io.now();
-  if (!(await createVersion(io, uri, bytes))) throw conflict(location, 1);
-  await moveHint(io, location, 1);
-  const metadata = parseMetadata(bytes, uri);
-  return makeState(metadata, { location, version: 1, loadedAtMs, manifests: [], cache: new Map() });
+  const made = await catalogOf(io).create(at, parseMetadata(bytes, at));
+  if (made === null) throw conflict(at);
+  const { metadata, ...version } = made;
+  return makeState(metadata, { ...version, loadedAtMs, manifests: [], cache: new Map() });
 };

@@ -84,7 +84,7 @@ type ExactJson = {
 const exact = JSON as unknown as ExactJson;
 
 /** JSON.parse rounds whole numbers beyond 2^53 without a word; here they become bigint. */
-const parseExact = (json: string): unknown =>
+export const parseExact = (json: string): unknown =>
   exact.parse(json, (_, value, { source }) =>
     typeof value === 'number' &&
     !Number.isSafeInteger(value) &&
@@ -94,39 +94,45 @@ const parseExact = (json: string): unknown =>
       : value,
   );
 
-export const printMetadata = (metadata: TableMetadata): Uint8Array =>
-  Buffer.from(
-    JSON.stringify(metadata, (_, value) =>
-      typeof value === 'bigint' ? exact.rawJSON(String(value)) : value,
-    ),
-  );
+/** Any JSON, with bigint as whole numbers. */
+export const printExact = (value: unknown): string =>
+  JSON.stringify(value, (_, item) => (typeof item === 'bigint' ? exact.rawJSON(String(item)) : item));
+
+export const printMetadata = (metadata: TableMetadata): Uint8Array => Buffer.from(printExact(metadata));
 
 /** Throws table_foreign for another format version, table_corrupt for anything that is not whole metadata. */
 export const parseMetadata = (bytes: Uint8Array, uri: string): TableMetadata => {
-  const facts = { file: uri };
   let json: unknown;
   try {
     json = parseExact(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (cause) {
     throw new VarveError('table_corrupt', `${uri} is not JSON; restore it or the version before it.`, {
-      facts,
+      facts: { file: uri },
       cause,
     });
   }
+  return checkMetadata(json, uri);
+};
+
+/** The same of what `parseExact` gave. `from`: what it was read from. */
+export const checkMetadata = (json: unknown, from: string): TableMetadata => {
+  const facts = { file: from };
   const version = (json as { 'format-version'?: unknown } | null)?.['format-version'];
   if (typeof version === 'number' && version !== 2)
     throw new VarveError(
       'table_foreign',
-      `${uri} has Iceberg format version ${version}; Varve writes version 2.`,
-      {
-        facts,
-      },
+      `${from} has Iceberg format version ${version}; Varve writes version 2.`,
+      { facts },
     );
   const found = metadataShape.safeParse(json);
   if (found.success) return found.data;
   const where = found.error.issues[0]?.path.join('.') ?? '';
-  throw new VarveError('table_corrupt', `${uri} is not Iceberg table metadata (at ${where}).`, { facts });
+  throw new VarveError('table_corrupt', `${from} is not Iceberg table metadata (at ${where}).`, { facts });
 };
+
+/** Positive, random, below 2^53 so that every JSON parser keeps it. `uuid` gives fresh ones. */
+export const freshSnapshotId = (uuid: () => string): bigint =>
+  BigInt.asUintN(52, BigInt(`0x${uuid().replaceAll('-', '')}`)) + 1n;
 
 /** Names the file that this version is, so that a writer whose answer was lost knows its own work. */
 export const COMMIT_UUID = 'varve.commit-uuid';

@@ -1,8 +1,8 @@
 // Owns what the next version's metadata says: schema, partitioning, properties, snapshot, logs, and which
 // snapshots expire. Pure.
 import type { IcebergField, PartitionSpec } from '../iceberg-type.ts';
-import type { TableMetadata } from './metadata.ts';
-import { ancestry, type Snapshot } from './metadata.ts';
+import { ancestry, type Snapshot, type TableMetadata } from './metadata.ts';
+import { sameColumns } from './schema.ts';
 import { evolveSort } from './sort-order.ts';
 
 export type ExpirePolicy = {
@@ -96,6 +96,9 @@ export const specJson = (spec: PartitionSpec) => ({
 
 const withColumns = (metadata: TableMetadata, columns: MetadataChange['columns']): TableMetadata => {
   if (columns === null) return metadata;
+  // Every catalog gives columns that it knows the id that they had.
+  const known = metadata.schemas.find((schema) => sameColumns(schema.fields, columns.fields));
+  if (known !== undefined) return { ...metadata, 'current-schema-id': known['schema-id'] };
   const id = metadata.schemas.reduce((most, schema) => Math.max(most, schema['schema-id']), -1) + 1;
   return {
     ...metadata,

@@ -3,15 +3,15 @@
 // have to agree.
 import { VarveError } from '../../../errors.ts';
 import type { LiveFile } from '../iceberg-type.ts';
-import { fileKey, hintFile, metadataVersion } from '../layout.ts';
+import { fileKey, hintFile, isMetadata, metadataVersion } from '../layout.ts';
 import type { StoredFile } from '../store.ts';
-import { partitionSpecs, type Snapshot, type TableMetadata } from './metadata.ts';
+import { readHint, readVersion } from './catalog-files.ts';
+import { parseMetadata, partitionSpecs, type Snapshot, type TableMetadata } from './metadata.ts';
 import {
+  catalogOf,
   liveFiles,
-  readHint,
   readManifest,
   readManifestList,
-  readVersion,
   type TableIo,
   type TableState,
 } from './table-state.ts';
@@ -113,6 +113,7 @@ export const retireVersions = async (
   { minAgeMs, dryRun }: SweepOptions,
 ): Promise<readonly Doomed[]> => {
   const { location, metadata } = state;
+  if (!catalogOf(io).isFiles) return [];
   const files = await earlierVersions(io, state);
   const limits = { nowMs: io.now(), minAgeMs, limit: RETIRE_AT_ONCE };
   const retired = retiredVersions(files, loggedVersions(metadata), limits);
@@ -159,6 +160,7 @@ export const thinVersions = async (
   { minAgeMs, dryRun, since }: SweepOptions & { since: Thinned },
 ): Promise<{ doomed: readonly Doomed[]; thinned: Thinned }> => {
   const { location, metadata } = state;
+  if (!catalogOf(io).isFiles) return { doomed: [], thinned: since };
   const all = await earlierVersions(io, state);
   const limits = { nowMs: io.now(), minAgeMs, limit: all.length };
   const old = retiredVersions(all, loggedVersions(metadata), limits);
@@ -176,6 +178,38 @@ export const thinVersions = async (
   return { doomed, thinned: { upTo: chain[Math.max(...kept, 0)]?.version ?? since.upTo } };
 };
 
+type Version = { metadata: TableMetadata; strict: boolean };
+
+/** Metadata files of a service, which names them as it likes: those that somebody may have read since. */
+async function* servedVersions(io: TableIo, state: TableState, sinceMs: number): AsyncGenerator<Version> {
+  yield { metadata: state.metadata, strict: true };
+  const all = await listAll(io.store.list(`${state.location}/metadata/`));
+  const files = all.filter(({ uri }) => isMetadata(uri)).sort((a, b) => b.modifiedMs - a.modifiedMs);
+  const last = files.findIndex(({ modifiedMs }) => modifiedMs < sinceMs);
+  for (const { uri } of last === -1 ? files : files.slice(0, last + 1)) {
+    const bytes = await io.store.read(uri);
+    if (bytes !== null) yield { metadata: parseMetadata(bytes, uri), strict: false };
+  }
+}
+
+/** Versions of which somebody may need a file, the newest first. */
+async function* versionsBack(io: TableIo, state: TableState, sinceMs: number): AsyncGenerator<Version> {
+  if (!catalogOf(io).isFiles) {
+    yield* servedVersions(io, state, sinceMs);
+    return;
+  }
+  const versions = (await versionFiles(io, state.location)).map(({ version }) => version).reverse();
+  for (const version of versions) {
+    const isOurs = version === state.version;
+    const metadata = isOurs ? state.metadata : await readVersion(io.store, state.location, version);
+    if (metadata !== null) yield { metadata, strict: version >= state.version };
+  }
+}
+
+/** A service that shares a table's files among branches of its own says so, and deletes what it must. */
+const isLeftAlone = (io: TableIo, { properties }: TableState): boolean =>
+  !catalogOf(io).isFiles && properties['gc.enabled'] === 'false';
+
 /**
  * Deletes files below the table's prefix that are older than `minAgeMs` (three days are customary: a commit
  * may be under way) and that no version reaches, and what cut-off writes left. Returns what was, or would be,
@@ -187,29 +221,25 @@ export const sweepOrphans = async (
   { minAgeMs, dryRun }: SweepOptions,
 ): Promise<readonly Doomed[]> => {
   const { location } = state;
+  if (isLeftAlone(io, state)) return [];
   const before = io.now() - minAgeMs;
   const candidates = new Map<string, Doomed>();
   for await (const { uri, bytes, modifiedMs } of io.store.list(`${location}/`))
-    if (modifiedMs < before && !uri.endsWith('.metadata.json') && uri !== hintFile(location))
+    if (modifiedMs < before && !isMetadata(uri) && uri !== hintFile(location))
       candidates.set(fileKey(uri), { uri, bytes });
   const spare = (keys: Iterable<string>): void => {
     for (const key of keys) candidates.delete(key);
   };
   const reach = emptyReach();
   // The newest version first: it spares nearly all, and then there is nothing left to read old ones for.
-  const versions = (await versionFiles(io, location)).map(({ version }) => version).reverse();
-  for (const version of versions) {
-    if (candidates.size === 0) break;
-    const metadata =
-      version === state.version ? state.metadata : await readVersion(io.store, location, version);
-    if (metadata === null) continue;
-    const strict = version >= state.version;
+  for await (const { metadata, strict } of versionsBack(io, state, before)) {
     const missing = metadata.snapshots.filter((one) => !reach.lists.has(fileKey(one['manifest-list'])));
     await addReach(io, reach, { metadata, snapshots: missing, strict });
     spare(statisticsPaths(metadata).map(fileKey));
     for (const part of [reach.data, reach.manifests, reach.lists]) spare(part.keys());
     // Spared once is spared; only the lists and manifests must be remembered, so as not to read them again.
     reach.data.clear();
+    if (candidates.size === 0) break;
   }
   const doomed = [...candidates.values()];
   if (dryRun) return doomed;

@@ -2,15 +2,15 @@
 // Manifests never change, so their entries are kept by path from one state to the next and read once.
 import { VarveError } from '../../../errors.ts';
 import type { IcebergField, LiveFile, PartitionSpec } from '../iceberg-type.ts';
-import { hintFile, metadataFile, metadataVersion } from '../layout.ts';
 import type { Store } from '../store.ts';
+import type { TableCatalog } from './catalog.ts';
+import { type FilesIo, filesCatalog } from './catalog-files.ts';
 import { decodeManifest, type ManifestEntry } from './manifest.ts';
 import { decodeManifestList, type ManifestFile } from './manifest-list.ts';
 import {
   ancestry,
   currentFields,
   currentSnapshot,
-  parseMetadata,
   partitionSpecs,
   type Snapshot,
   type TableMetadata,
@@ -18,24 +18,26 @@ import {
 import { SUMMARY_PREFIX } from './next-metadata.ts';
 
 /** The world outside: files, the clock (milliseconds), fresh version 4 UUIDs. */
-export type TableIo = {
-  store: Store;
-  now: () => number;
+export type TableIo = FilesIo & {
   uuid: () => string;
-  /**
-   * The version hint could not be written: the commit stands, but readers by path may see an older version.
-   */
-  onHintFailure: (thrown: unknown) => void;
+  /** Which version is the newest; absent: our own files say it. */
+  catalog?: TableCatalog | undefined;
 };
+
+export const catalogOf = (io: TableIo): TableCatalog => io.catalog ?? filesCatalog(io);
 
 /** Filled by `liveFiles`; shared by states that follow each other. */
 type EntryCache = Map<string, readonly ManifestEntry[]>;
 
 /** One version of a table, as read or as just committed. Never changes. */
 export type TableState = {
+  /** The URI that it is asked for by, and the one that its files are below: a service may tell another. */
+  readonly at: string;
   readonly location: string;
-  /** N of v<N>.metadata.json. */
+  /** N of v<N>.metadata.json; 0 where a service names its files. */
   readonly version: number;
+  /** URI of the metadata file, as far as the catalog tells. */
+  readonly file: string;
   /** When this version was known to be the newest. */
   readonly loadedAtMs: number;
   readonly metadata: TableMetadata;
@@ -55,7 +57,7 @@ const corrupt = (sentence: string, facts: Record<string, string | number>): Varv
 
 export const makeState = (
   metadata: TableMetadata,
-  more: Pick<TableState, 'location' | 'version' | 'loadedAtMs' | 'manifests' | 'cache'>,
+  more: Pick<TableState, 'at' | 'location' | 'version' | 'file' | 'loadedAtMs' | 'manifests' | 'cache'>,
 ): TableState => {
   const specs = partitionSpecs(metadata);
   const spec = specs.find(({ specId }) => specId === metadata['default-spec-id']);
@@ -72,65 +74,6 @@ export const makeState = (
   };
 };
 
-/** The number in version-hint.text; null when there is none or it is no number: it is only a hint. */
-export const readHint = async (store: Store, location: string): Promise<number | null> => {
-  const bytes = await store.read(hintFile(location));
-  const digits =
-    bytes === null ? null : /^\s*([1-9][0-9]{0,14})\s*$/.exec(Buffer.from(bytes).toString('latin1'));
-  return digits ? Number(digits[1]) : null;
-};
-
-/** All versions whose metadata file is listed, rising. */
-export const listVersions = async (store: Store, location: string): Promise<readonly number[]> => {
-  const versions: number[] = [];
-  for await (const { uri } of store.list(`${location}/metadata/v`)) {
-    const version = metadataVersion(uri);
-    if (version !== null) versions.push(version);
-  }
-  return versions.sort((a, b) => a - b);
-};
-
-/**
- * The newest version: the hint and the listing may both lag, so it goes on upward from the higher one. A
- * version that is missing below a higher one means that files were lost: committing there would fork the
- * table.
- */
-const findNewest = async (store: Store, location: string): Promise<number | null> => {
-  const [hint, listed] = await Promise.all([readHint(store, location), listVersions(store, location)]);
-  const top = listed.at(-1) ?? 0;
-  if (hint === null && top === 0) return null;
-  let newest = Math.max(hint ?? 0, top);
-  while (await store.exists(metadataFile(location, newest + 1))) newest++;
-  const known = new Set(listed);
-  for (let version = Math.max(1, Math.min(hint ?? top, top)); version <= newest; version++)
-    if (!known.has(version) && !(await store.exists(metadataFile(location, version))))
-      throw corrupt(
-        `${location} has lost v${version}.metadata.json, which v${newest} or the hint tells of; restore it.`,
-        { location, version, newest },
-      );
-  return newest;
-};
-
-/** One version's metadata; null when the file is not there. Throws table_corrupt, table_foreign. */
-export const readVersion = async (
-  store: Store,
-  location: string,
-  version: number,
-): Promise<TableMetadata | null> => {
-  const uri = metadataFile(location, version);
-  const bytes = await store.read(uri);
-  if (bytes === null) return null;
-  const metadata = parseMetadata(bytes, uri);
-  const codec = metadata.properties['write.metadata.compression-codec'] ?? 'none';
-  if (codec !== 'none')
-    throw new VarveError(
-      'table_foreign',
-      `${location} asks for ${codec} metadata, which Varve overlooks; unset that property.`,
-      { facts: { location, codec } },
-    );
-  return metadata;
-};
-
 export const readManifestList = async (
   store: Store,
   uri: string,
@@ -144,26 +87,18 @@ export const readManifestList = async (
  * Throws table_corrupt (a gap, a damaged or missing file), table_foreign (what Varve cannot fold).
  */
 export const loadTable = async (
-  { store, now }: TableIo,
+  io: TableIo,
   location: string,
   previous?: TableState,
 ): Promise<TableState | null> => {
-  const loadedAtMs = now();
-  const version = await findNewest(store, location);
-  if (version === null) return null;
-  const metadata = await readVersion(store, location, version);
-  if (metadata === null)
-    throw corrupt(`v${version}.metadata.json of ${location} vanished while it was read.`, {});
+  const loadedAtMs = io.now();
+  const found = await catalogOf(io).load(location);
+  if (found === null) return null;
+  const { metadata, ...version } = found;
   const list = currentSnapshot(metadata)?.['manifest-list'];
-  const manifests = list === undefined ? [] : await readManifestList(store, list);
+  const manifests = list === undefined ? [] : await readManifestList(io.store, list);
   if (manifests === null) throw corrupt(`The manifest list ${list} is missing; restore it.`, { location });
-  return makeState(metadata, {
-    location,
-    version,
-    loadedAtMs,
-    manifests,
-    cache: previous?.cache ?? new Map(),
-  });
+  return makeState(metadata, { ...version, loadedAtMs, manifests, cache: previous?.cache ?? new Map() });
 };
 
 /**
