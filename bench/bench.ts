@@ -10,12 +10,15 @@ import { latency } from './latency.ts';
 import type { Line, Settings } from './measure.ts';
 import { merge } from './merge.ts';
 import { snapshotToTopic } from './snapshot.ts';
+import { TABLE_BENCHES } from './table-benches.ts';
 
 const HELP = `npm run bench -- [--only NAME] [--full] [--reps 3] [--scale 1] [--json]
 
   --only NAME   one bench (may be said more than once): capture-1000, capture-1, snapshot-topic,
-                huge-transaction, latency, end-to-end, merge, encode, parquet, and with a broker,
-                which they start: kafka-capture, kafka-snapshot, kafka-latency, kafka-producer, kafka-fetch
+                huge-transaction, latency, end-to-end, merge, encode, parquet; of a table of many rows,
+                table-snapshot, table-inserts, table-updates, table-small-commits, table-history,
+                table-rivals; and with a broker, which they start: kafka-capture, kafka-snapshot,
+                kafka-latency, kafka-producer, kafka-fetch
   --full        larger runs: 10M rows where it matters
   --reps N      repetitions; medians are printed
   --scale X     a part of the rows, such as 0.01, for trying the bench itself: such numbers mean nothing
@@ -32,6 +35,7 @@ const BENCHES: ReadonlyMap<string, Bench> = new Map<string, Bench>([
   ['merge', merge],
   ['encode', encode],
   ['parquet', parquet],
+  ...TABLE_BENCHES,
   ...KAFKA_BENCHES,
 ]);
 
