@@ -52,6 +52,9 @@ export const parseOrder = (text: Order): OrderParts => {
  */
 export const transactionOf = (order: Order): string => order.slice(0, 35);
 
+/** Whether a transaction's events are rows of a snapshot: of each key one, however often it is told. */
+export const isSnapshotTransaction = (transaction: string): boolean => transaction.endsWith('.0');
+
 /**
  * At or after every event of all transactions before this order's, and before its own first one; null: there
  * can be none before.

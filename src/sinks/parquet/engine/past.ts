@@ -1,5 +1,5 @@
 // Owns the question whether events come after everything that the table knows of their keys. Knows no key.
-import { transactionOf } from '../../../change/order.ts';
+import { isSnapshotTransaction, transactionOf } from '../../../change/order.ts';
 import type { MergeRequest } from './protocol.ts';
 
 type Place = { transaction: string; ts: bigint; partition: number };
@@ -33,7 +33,10 @@ export class Past {
   isBehind({ transaction, ts, partition }: Place): boolean {
     if (this.#isEmpty) return true;
     const high = this.#highs.get(partition);
-    const isAbove = high !== undefined && transaction > high.transaction && ts >= high.ts;
+    if (high === undefined || ts < high.ts) return false;
+    // A snapshot goes on from one merge to the next: what the table has of it are rows of other keys.
+    const isNext = transaction === high.transaction && isSnapshotTransaction(transaction);
+    const isAbove = isNext || transaction > high.transaction;
     return isAbove && transaction > this.#transaction && (this.#ts === null || ts >= this.#ts);
   }
 
