@@ -33,6 +33,11 @@ const people = (context: Context, config: Config): ProgressListener => {
 
 type Start = { config: Config; listener: ProgressListener; tries: number };
 
+/** The source is free before the last word is written: whoever takes over then says how things stand. */
+const unlessReplaced = (thrown: unknown): void => {
+  if (asVarveError(thrown).kind !== 'fenced') throw thrown;
+};
+
 /** A topic that is away is waited for, as a source is. Null when `stop` comes first. */
 const assembleWhenThere = async (
   context: Context,
@@ -81,7 +86,7 @@ const runOne = async (context: Context, config: Config, stop: AbortSignal): Prom
     await using _ = await openListener(context, config, { parts, telemetry, version: context.version });
     await runPipeline({ ...parts, onWriter, onStandBy }, { untilCaughtUp }, stop);
     progress.ended(null);
-    if (isWriter) await recordLastStatus(parts, progress.standing);
+    if (isWriter) await recordLastStatus(parts, progress.standing).catch(unlessReplaced);
   } catch (thrown) {
     const error = asVarveError(thrown);
     progress.ended(error);
