@@ -2,7 +2,6 @@
 // is durable: when every partition it touched shows it, because an acknowledged commit may still be lost.
 // Knows no envelope and no source.
 //   write -> [add partitions, produce, end] -> every read_committed end has passed it -> resolves
-import { setTimeout as sleep } from 'node:timers/promises';
 import { asVarveError, VarveError } from '../../errors.ts';
 import type { AtomicWrite, EnsuredTopic, Publisher, Slice, TopicSettings } from '../publisher.ts';
 import { readBatchHeader } from '../record-batch-header.ts';
@@ -28,8 +27,6 @@ export type KafkaPublisherOptions = TopicPlan & {
 /** Writes that wait go together, up to this; a larger one goes alone. */
 const GROUP_BYTES = 16 << 20;
 const PATIENCE_MS = 20_000;
-/** The end of a transaction takes about as long to reach its partitions; nobody looks before. */
-const ENDING_MS = 3;
 
 type Pending = AtomicWrite & { bytes: number; resolve: () => void; reject: (error: unknown) => void };
 
@@ -73,8 +70,6 @@ class KafkaPublisher implements Publisher {
   #running: Promise<void> | null = null;
   /** What is committed becomes visible, and resolves, in order. */
   #showing: Promise<void> = Promise.resolve();
-  /** Resolves when the next transaction has begun. */
-  #begun = Promise.withResolvers<void>();
 
   constructor(options: KafkaPublisherOptions, { topics, follower, closing, state }: Parts) {
     const { client, prefix, delivery, transactionTimeoutMs, patienceMs = PATIENCE_MS } = options;
@@ -243,7 +238,6 @@ class KafkaPublisher implements Publisher {
     const stateful = this.#producer.sequence(this.#stateSlices([...state, last]));
     return commitTransaction(this.#producer, this.#options.client, {
       batches: [...batches, ...stateful],
-      onBegun: () => this.#begun.resolve(),
       beforeEnd: () => this.#refuseAfterHidden(),
     });
   }
@@ -271,17 +265,10 @@ class KafkaPublisher implements Publisher {
     return stateBatches(records, now()).map((one) => ({ topic: stateTopic(prefix), partition: 0, ...one }));
   }
 
-  /** A look before its time is one more request, for a broker that has better things to do. */
-  #ended(written: readonly Written[]): Promise<void> {
-    this.#begun = Promise.withResolvers();
-    return written.length === 0 ? Promise.resolve() : Promise.race([this.#begun.promise, sleep(ENDING_MS)]);
-  }
-
   /** Meanwhile the next transaction is under way. */
   #show(group: readonly Pending[], written: readonly Written[]): void {
     const { client, patienceMs: limitMs = PATIENCE_MS } = this.#options;
-    const looking = { limitMs, closing: this.#closing.signal };
-    const shown = this.#ended(written).then(() => untilVisible(client, written, looking));
+    const shown = untilVisible(client, written, { limitMs, closing: this.#closing.signal });
     shown.catch(() => undefined);
     this.#showing = this.#showing
       .then(() => shown)

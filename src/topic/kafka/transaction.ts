@@ -85,8 +85,6 @@ const withoutProof = (thrown: unknown): unknown => {
 
 type TransactionWork = {
   batches: readonly Sequenced[];
-  /** The coordinator has taken it; so the one before it is over, unless a broker lost its end. */
-  onBegun?: () => void;
   /** When all is written; what it throws leaves the transaction open, and it becomes this one's error. */
   beforeEnd: () => Promise<void>;
 };
@@ -99,11 +97,10 @@ type TransactionWork = {
 export const commitTransaction = async (
   producer: KafkaProducer,
   client: KafkaClient,
-  { batches, onBegun, beforeEnd }: TransactionWork,
+  { batches, beforeEnd }: TransactionWork,
 ): Promise<Written[]> => {
   try {
     await addPartitions(producer, client, batches);
-    onBegun?.();
     const written = await producer.produce(batches);
     await beforeEnd();
     await endTransaction(producer, client);
